@@ -1,0 +1,1 @@
+"""User space: programs over the SDK."""

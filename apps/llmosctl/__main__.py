@@ -1,0 +1,5 @@
+"""`python -m llmos.apps.llmosctl`."""
+
+from llmos.apps.llmosctl.main import main
+
+main()

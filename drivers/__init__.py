@@ -1,0 +1,1 @@
+"""Outside work behind the ports of the kernel; no driver knows another."""

@@ -1,0 +1,202 @@
+"""Runs plans: moves, then one packed forward pass, then sampling.
+
+Knows sequences and their page tables; does not know who owns a slot. A plan that makes no sense is the
+kernel's bug and raises `PlanError`, which ends the engine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from llmos.drivers.engine.attention import KEYWORD
+from llmos.drivers.engine.pools import PagePools
+from llmos.drivers.engine.sampling import choose
+from llmos.drivers.engine.step import PagedStep, Scratch, Span, similar
+from llmos.kernel.ports.engine import (
+    Broken,
+    Chunk,
+    Move,
+    Open,
+    Outcome,
+    Plan,
+    Sampled,
+    SamplingParameters,
+    SequenceId,
+)
+
+_WASTE = {"cpu": 384, "cuda": 16384}
+"""Padding, in tokens, that costs about as much as the attention operators of one more group."""
+
+
+class PlanError(Exception):
+    """The kernel asked for something that cannot be: its bug."""
+
+
+@dataclass(slots=True, eq=False)
+class _Sequence:
+    """What the engine knows of a sequence. `last`: the token sampled last, which may not be fed yet."""
+
+    sampling: SamplingParameters
+    pages: list[int] = field(default_factory=list)
+    last: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A chunk with its tokens known and its pages in place."""
+
+    chunk: Chunk
+    tokens: tuple[int, ...]
+    span: Span
+
+
+class Runner:
+    """Runs the plans of one engine, in order."""
+
+    def __init__(self, model: PreTrainedModel, pools: PagePools) -> None:
+        self._model = model
+        self._vocabulary = int(model.config.get_text_config(decoder=True).vocab_size)
+        self._pools = pools
+        self._device = pools.device.device
+        self._scratch = Scratch(pools.device, pools.geometry)
+        self._sequences: dict[SequenceId, _Sequence] = {}
+
+    @torch.inference_mode()
+    def run(self, plan: Plan) -> Outcome:
+        """One step. Raises `PlanError`; what torch raises is for the caller to die of."""
+        started = time.perf_counter()
+        for sequence in plan.close:
+            self._close(sequence)
+        for opening in plan.open:
+            self._open(opening)
+        self._move(plan.moves)
+        moved = time.perf_counter()
+        sampled, broken = self._compute(plan.chunks) if plan.chunks else ((), ())
+        return Outcome(
+            number=plan.number,
+            moved=tuple(move.id for move in plan.moves),
+            sampled=sampled,
+            broken=broken,
+            seconds=time.perf_counter() - started,
+            move_seconds=moved - started,
+        )
+
+    def _close(self, sequence: SequenceId) -> None:
+        if self._sequences.pop(sequence, None) is None:
+            raise PlanError(f"sequence {sequence} is closed but was never opened")
+
+    def _open(self, opening: Open) -> None:
+        if opening.sequence in self._sequences:
+            raise PlanError(f"sequence {opening.sequence} is opened twice")
+        self._sequences[opening.sequence] = _Sequence(opening.sampling)
+
+    def _move(self, moves: Sequence[Move]) -> None:
+        for move in moves:
+            try:
+                self._pools.move(move)
+            except IndexError as error:
+                raise PlanError(f"move {move.id} ({move.direction.name}): {error}") from error
+        if moves and self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def _compute(self, chunks: Sequence[Chunk]) -> tuple[tuple[Sampled, ...], tuple[Broken, ...]]:
+        if len({chunk.sequence for chunk in chunks}) < len(chunks):
+            raise PlanError("a sequence has two chunks in one plan")
+        parts = [self._prepare(chunk) for chunk in chunks]
+        singles = [part for part in parts if part.span.count == 1]
+        longer = [part for part in parts if part.span.count > 1]
+        groups = self._grouped(singles)
+        ordered = [*(part for group in groups for part in group), *longer]
+        step = PagedStep(
+            self._pools.device,
+            self._pools.geometry,
+            self._scratch,
+            [[part.span for part in group] for group in groups],
+            [part.span for part in longer],
+        )
+        logits = self._forward(ordered, step)
+        return self._sample([part for part in ordered if part.chunk.sample], logits)
+
+    def _grouped(self, singles: Sequence[_Part]) -> list[list[_Part]]:
+        page_tokens = self._pools.geometry.page_tokens
+        groups = similar([part.span for part in singles], page_tokens, _WASTE[self._device.type])
+        return [[singles[index] for index in group] for group in groups]
+
+    def _prepare(self, chunk: Chunk) -> _Part:
+        """Settle a chunk's tokens and its sequence's page table."""
+        sequence = self._sequences.get(chunk.sequence)
+        if sequence is None:
+            raise PlanError(f"sequence {chunk.sequence} has a chunk but was never opened")
+        tokens = chunk.tokens or self._fed_back(chunk.sequence, sequence)
+        if not 0 <= chunk.pages_from <= len(sequence.pages):
+            raise PlanError(f"sequence {chunk.sequence} has {len(sequence.pages)} pages, none from {chunk.pages_from}")
+        sequence.pages[chunk.pages_from :] = chunk.pages
+        span = Span(chunk.start, len(tokens), tuple(sequence.pages))
+        self._check_tokens(chunk, tokens)
+        self._check_pages(chunk, span)
+        self._clear_fresh(chunk)
+        return _Part(chunk, tokens, span)
+
+    def _fed_back(self, name: SequenceId, sequence: _Sequence) -> tuple[int, ...]:
+        if sequence.last is None:
+            raise PlanError(f"sequence {name} shall go on from its last token but has sampled none")
+        return (sequence.last,)
+
+    def _check_tokens(self, chunk: Chunk, tokens: Sequence[int]) -> None:
+        if chunk.start < 0:
+            raise PlanError(f"sequence {chunk.sequence} has a chunk at position {chunk.start}")
+        for token in tokens:
+            if not 0 <= token < self._vocabulary:
+                raise PlanError(f"sequence {chunk.sequence} is fed token {token} of a vocabulary of {self._vocabulary}")
+
+    def _check_pages(self, chunk: Chunk, span: Span) -> None:
+        slots = self._pools.device.shape[0]
+        if len(span.table) * self._pools.geometry.page_tokens < span.end:
+            raise PlanError(f"sequence {chunk.sequence} has {len(span.table)} pages, too few for {span.end} tokens")
+        if not all(0 <= slot < slots for slot in chunk.pages):
+            raise PlanError(f"sequence {chunk.sequence} gets slots {chunk.pages} of a pool of {slots} pages")
+
+    def _clear_fresh(self, chunk: Chunk) -> None:
+        """Clear the pages that hold nothing of the sequence yet."""
+        for index, slot in enumerate(chunk.pages, chunk.pages_from):
+            if index * self._pools.geometry.page_tokens >= chunk.start:
+                self._pools.clear(slot)
+
+    def _forward(self, parts: Sequence[_Part], step: PagedStep) -> Tensor:
+        """Logits after the last token of every part that samples: `[sampling parts, vocabulary]`."""
+        tokens = [token for part in parts for token in part.tokens]
+        positions = [position for part in parts for position in range(part.span.start, part.span.end)]
+        rows, row = [], -1
+        for part in parts:
+            row += part.span.count
+            if part.chunk.sample:
+                rows.append(row)
+        inputs = torch.tensor([tokens, positions], device=self._device)
+        known = {"input_ids": inputs[:1], "position_ids": inputs[1:], "use_cache": False, KEYWORD: step}
+        if not rows:
+            self._model.base_model(**known)
+            return inputs.new_empty((0, 1))
+        kept = torch.tensor(rows, device=self._device)
+        logits: Tensor = self._model(**known, logits_to_keep=kept).logits
+        return logits[0]
+
+    def _sample(self, parts: Sequence[_Part], logits: Tensor) -> tuple[tuple[Sampled, ...], tuple[Broken, ...]]:
+        sequences = [self._sequences[part.chunk.sequence] for part in parts]
+        positions = [part.span.end for part in parts]
+        choices = choose(logits, [sequence.sampling for sequence in sequences], positions) if parts else []
+        sampled, broken = [], []
+        for part, sequence, choice in zip(parts, sequences, choices, strict=True):
+            if choice is None:
+                sequence.last = None
+                message = f"the logits for position {part.span.end} are not numbers"
+                broken.append(Broken(part.chunk.sequence, message))
+            else:
+                sequence.last = choice.token
+                sampled.append(Sampled(part.chunk.sequence, part.span.end, choice.token, choice.logprob, choice.top))
+        return tuple(sampled), tuple(broken)

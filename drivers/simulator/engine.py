@@ -1,0 +1,156 @@
+"""Runs plans on pages that hold token ids instead of keys and values.
+
+Every page access is checked: a sequence must find, through its page table, exactly the tokens of its context. A
+wrong slot, a
+stale copy, a page written by two or a missing move raises `Corruption` at the step where a real engine would silently
+attend to somebody else's keys. The next token is a pure function of the whole context, so that any disturbance that
+is not supposed to matter can be told from one that does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from llmos.kernel.ports.engine import (
+    Chunk,
+    Direction,
+    Move,
+    MoveId,
+    Outcome,
+    Plan,
+    Ready,
+    Sampled,
+    SamplingParameters,
+    SequenceId,
+)
+
+Cells = list[int | None]
+VOCABULARY = 1000
+END = 999
+
+
+class Corruption(AssertionError):
+    """A sequence did not find its own tokens in its pages, or the plan names something that does not exist."""
+
+
+def next_token(tokens: list[int], seed: int = 0) -> int:
+    """The token after `tokens`: a pure function, `END` about once in a hundred."""
+    value = crc32(repr((tokens, seed)).encode())
+    return END if value % 97 == 0 else value % (VOCABULARY - 1)
+
+
+def simulated_ready(
+    model: str = "sim",
+    page_tokens: int = 4,
+    device_pages: int = 16,
+    host_pages: int = 32,
+    context_limit: int = 256,
+    step_tokens: int = 16,
+    max_batch: int = 4,
+    lookahead: int = 0,
+) -> Ready:
+    """What a simulated engine says when it is up."""
+    return Ready(
+        model=model,
+        fingerprint="simulated",
+        device="simulated",
+        dtype="int",
+        weights="none",
+        page_tokens=page_tokens,
+        page_bytes=page_tokens,
+        device_pages=device_pages,
+        host_pages=host_pages,
+        context_limit=context_limit,
+        vocabulary=VOCABULARY,
+        end_tokens=(END,),
+        step_tokens=step_tokens,
+        max_batch=max_batch,
+        lookahead=lookahead,
+    )
+
+
+@dataclass(slots=True)
+class _Sequence:
+    sampling: SamplingParameters
+    table: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    last: int | None = None
+
+
+class SimulatedEngine:
+    """One engine. The host pool is given in, because it outlives engines."""
+
+    def __init__(self, ready: Ready, host: list[Cells]) -> None:
+        self.ready = ready
+        self.host = host
+        self._device = empty_pool(ready.device_pages, ready.page_tokens)
+        self._sequences: dict[SequenceId, _Sequence] = {}
+        self._number = 0
+
+    def run(self, plan: Plan) -> Outcome:
+        """Carry out one plan. Raises `Corruption`."""
+        if plan.number <= self._number:
+            raise Corruption(f"plan {plan.number} after plan {self._number}")
+        self._number = plan.number
+        for sequence in plan.close:
+            del self._sequences[sequence]
+        for opened in plan.open:
+            if opened.sequence in self._sequences:
+                raise Corruption(f"sequence {opened.sequence} is open already")
+            self._sequences[opened.sequence] = _Sequence(opened.sampling)
+        moved = tuple(self._move(move) for move in plan.moves)
+        sampled = [self._chunk(chunk) for chunk in plan.chunks]
+        return Outcome(plan.number, moved, tuple(token for token in sampled if token is not None))
+
+    def _move(self, move: Move) -> MoveId:
+        source = self._device if move.direction in (Direction.DEVICE_TO_HOST, Direction.DEVICE_TO_DEVICE) else self.host
+        target = self.host if move.direction in (Direction.DEVICE_TO_HOST, Direction.HOST_TO_HOST) else self._device
+        target[move.target] = list(source[move.source])
+        return move.id
+
+    def _chunk(self, chunk: Chunk) -> Sampled | None:
+        sequence = self._sequences[chunk.sequence]
+        del sequence.table[chunk.pages_from :]
+        if len(sequence.table) != chunk.pages_from:
+            raise Corruption(f"the page table of {chunk.sequence} has a gap before {chunk.pages_from}")
+        sequence.table.extend(chunk.pages)
+        tokens = chunk.tokens or (self._fed_back(chunk, sequence),)
+        self._read(sequence, chunk.start)
+        for offset, token in enumerate(tokens):
+            self._write(sequence, chunk.start + offset, token)
+        if not chunk.sample:
+            return None
+        context = self._read(sequence, chunk.start + len(tokens))
+        sequence.last = next_token(context, sequence.sampling.seed)
+        return Sampled(chunk.sequence, len(context), sequence.last)
+
+    def _fed_back(self, chunk: Chunk, sequence: _Sequence) -> int:
+        if sequence.last is None:
+            raise Corruption(f"sequence {chunk.sequence} has sampled nothing to feed back")
+        return sequence.last
+
+    def _read(self, sequence: _Sequence, length: int) -> list[int]:
+        size = self.ready.page_tokens
+        context: list[int] = []
+        for position in range(length):
+            cell = self._device[sequence.table[position // size]][position % size]
+            if cell is None:
+                raise Corruption(f"nothing was ever computed at position {position}")
+            context.append(cell)
+        if context[: len(sequence.tokens)] != sequence.tokens[:length]:
+            raise Corruption(f"found {context}, wrote {sequence.tokens}")
+        return context
+
+    def _write(self, sequence: _Sequence, position: int, token: int) -> None:
+        size = self.ready.page_tokens
+        self._device[sequence.table[position // size]][position % size] = token
+        if position < len(sequence.tokens):
+            raise Corruption(f"position {position} is computed twice in one run")
+        if position == len(sequence.tokens):
+            sequence.tokens.append(token)
+
+
+def empty_pool(pages: int, page_tokens: int) -> list[Cells]:
+    """A pool of pages that hold nothing."""
+    return [[None] * page_tokens for _ in range(pages)]

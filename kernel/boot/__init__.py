@@ -1,0 +1,1 @@
+"""Starting the kernel: settings, the home directory, and the daemon that puts all parts together."""

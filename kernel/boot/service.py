@@ -1,0 +1,59 @@
+"""What the daemon serves, as the daemon sees it: made from a `Boot`, started, asked to perform calls, closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from llmos.kernel.boot.home import Home, PidAllocator
+from llmos.kernel.boot.settings import Settings
+from llmos.kernel.gate.channel import Channel
+from llmos.kernel.gate.membrane import Authorized, Membrane
+from llmos.syscalls.abi.table import Call
+from llmos.syscalls.abi.words import Pid, Record
+
+EXIT_REFUSED = 69
+"""Exit status of a daemon whose engine cannot serve its model (EX_UNAVAILABLE of sysexits.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What a service is made from.
+
+    `stop` ends the daemon, in good order, with an exit status; `serving` tells whoever started it that calls are
+    served.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    settings: Settings
+    home: Home
+    pids: PidAllocator
+    version: str
+    stop: Callable[[int], None]
+    serving: Callable[[], None]
+
+
+class Service(Protocol):
+    """The kernel behind the gate."""
+
+    def owner_of(self, pid: Pid) -> str | None:
+        """The principal that owns a process; None when there is none."""
+        ...
+
+    def begin(self, membrane: Membrane) -> None:
+        """Start the engines; calls may come from now on."""
+        ...
+
+    def dispatch(self, authorized: Authorized, call: Call, request: Record, channel: Channel) -> None:
+        """Begin a call. Raises abi errors."""
+        ...
+
+    def close(self) -> None:
+        """Stop the engines and release everything. No call comes any more."""
+        ...
+
+
+Assemble = Callable[[Boot], Service]
+"""Makes a service. Raises abi errors for what is wrong with the settings or the model."""

@@ -1,0 +1,208 @@
+"""The settings of the daemon: TOML file, then `--set SECTION.KEY=VALUE`, then defaults.
+
+It does not know what the settings do. Rules: a key that nobody knows and a value that cannot be are errors
+that name the file, the line and what is allowed; nothing is guessed, nothing is ignored.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import msgspec
+
+from llmos.kernel.boot.values import (
+    BadValueError,
+    Kind,
+    Value,
+    choice,
+    integer,
+    page_length,
+    seconds,
+    size,
+    text,
+    texts,
+)
+from llmos.syscalls.abi.errors import InvalidArgument
+
+DEFAULT_MODEL = "smollm2:135m"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSection:
+    """`[engine]`; None and `auto` leave it to the engine. Sizes in bytes; pages go before `device_memory`."""
+
+    model: str = DEFAULT_MODEL
+    device: str = "auto"
+    dtype: str = "auto"
+    weights: str = "auto"
+    page_tokens: int | None = None
+    device_pages: int | None = None
+    device_memory: int | None = None
+    host_memory: int = 1 << 30
+    disk_memory: int | None = None
+    step_tokens: int | None = None
+    max_batch: int | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSection:
+    """`[scheduler]`. For each `aging_seconds` of waiting a process counts as one class higher."""
+
+    policy: str = "fair"
+    aging_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class WireSection:
+    """`[wire]`: endpoints beside the socket in the home directory."""
+
+    listen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SecuritySection:
+    """`[security]`: files in place of the policy and the model that llmos comes with."""
+
+    policy: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSection:
+    """`[sandbox]`."""
+
+    runtime: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All sections."""
+
+    engine: EngineSection = EngineSection()
+    scheduler: SchedulerSection = SchedulerSection()
+    wire: WireSection = WireSection()
+    security: SecuritySection = SecuritySection()
+    sandbox: SandboxSection = SandboxSection()
+
+
+KINDS: Mapping[str, Mapping[str, Kind]] = {
+    "engine": {
+        "model": text("the reference of a model, such as smollm2:135m, or a path"),
+        "device": choice("auto", "cpu", "cuda"),
+        "dtype": choice("auto", "float32", "bfloat16", "float16"),
+        "weights": choice("auto", "exact", "fp16", "int8"),
+        "page_tokens": page_length(),
+        "device_pages": integer(2, 1 << 24),
+        "device_memory": size(),
+        "host_memory": size(),
+        "disk_memory": size(),
+        "step_tokens": integer(1, 1 << 17),
+        "max_batch": integer(1, 1 << 14),
+        "threads": integer(1, 1024),
+    },
+    "scheduler": {
+        "policy": choice("fcfs", "priority", "fair", "mlfq", "edf"),
+        "aging_seconds": seconds(),
+    },
+    "wire": {"listen": texts('a list of endpoints, such as ["tcp://127.0.0.1:7777"]')},
+    "security": {"policy": text("the path of a policy file"), "model": text("the path of a Casbin model file")},
+    "sandbox": {"runtime": choice("auto", "runc", "runsc")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value that somebody gave, and where; `words` is its own text when it came from the command line."""
+
+    section: str
+    key: str
+    value: object
+    where: str
+    words: str | None = None
+
+
+def load_settings(file: Path | None, overlays: Iterable[str] = ()) -> Settings:
+    """Read the settings; `file` None is an empty one. Raises `InvalidArgument`."""
+    values: dict[str, dict[str, Value]] = {}
+    for given in (*(_from_file(file) if file is not None else ()), *map(_from_overlay, overlays)):
+        values.setdefault(given.section, {})[given.key] = _value(given)
+    return msgspec.convert(values, Settings)
+
+
+def _value(given: _Given) -> Value:
+    kind = KINDS[given.section].get(given.key)
+    if kind is None:
+        raise _unknown(given.where, f"{given.section}.{given.key}", _all_names())
+    # The second: `--set engine.model=7` means the text, although it reads as a number.
+    for candidate in (given.value, given.words):
+        with suppress(BadValueError):
+            return kind.read(candidate)
+    shown = given.value if given.words is None else given.words
+    raise InvalidArgument(f"{given.where}: {given.section}.{given.key} cannot be {shown!r}", f"allowed: {kind.allowed}")
+
+
+def _from_file(path: Path) -> list[_Given]:
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"{path} cannot be read: {error}", "--config names the settings file") from None
+    try:
+        tables = tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidArgument(f"{path}: {error}", "settings are TOML") from None
+    given = []
+    for section, table in tables.items():
+        if section not in KINDS or not isinstance(table, dict):
+            raise _unknown(_place(path, content, section, None), section, list(KINDS))
+        given += [_Given(section, key, value, _place(path, content, section, key)) for key, value in table.items()]
+    return given
+
+
+def _from_overlay(overlay: str) -> _Given:
+    name, equals, words = overlay.partition("=")
+    section, dot, key = name.strip().partition(".")
+    where = f"--set {overlay}"
+    if not equals or not dot:
+        raise InvalidArgument(f"{where}: not of the form SECTION.KEY=VALUE", "--set scheduler.policy=fair")
+    if section not in KINDS:
+        raise _unknown(where, f"{section}.{key}", _all_names())
+    return _Given(section, key, _toml_value(words), where, words.strip())
+
+
+def _toml_value(words: str) -> object:
+    try:
+        return tomllib.loads(f"value = {words}")["value"]
+    except tomllib.TOMLDecodeError:
+        return words.strip()
+
+
+def _place(path: Path, content: str, section: str, key: str | None) -> str:
+    """File and line of a key; the TOML reader does not tell, so the text is searched."""
+    current = ""
+    for number, line in enumerate(content.splitlines(), 1):
+        if header := re.match(r"\s*\[\s*([\w.-]+)\s*\]", line):
+            current = header[1]
+        assigned = re.match(r"\s*([\w.\-\"' ]+?)\s*=", line)
+        names = [current, *re.sub(r"[\"' ]", "", assigned[1]).split(".")] if assigned else [current]
+        path_of_names = ".".join(name for name in names if name)
+        wanted = section if key is None else f"{section}.{key}"
+        if path_of_names == wanted or (key is None and path_of_names.startswith(f"{section}.")):
+            return f"{path}:{number}"
+    return str(path)
+
+
+def _unknown(where: str, name: str, names: list[str]) -> InvalidArgument:
+    close = get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]}?" if close else "allowed: " + ", ".join(names)
+    return InvalidArgument(f"{where}: no setting is named {name}", hint)
+
+
+def _all_names() -> list[str]:
+    return [f"{section}.{key}" for section, kinds in KINDS.items() for key in kinds]

@@ -1,0 +1,115 @@
+"""Puts the kernel together: the model from its store, the drivers, the core, its shell and the handlers of
+calls.
+
+The only module of the kernel that knows the drivers. It decides nothing; rules: what can be refused is
+refused before an engine is started.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+
+from llmos.drivers.engine.launcher import Launcher
+from llmos.drivers.engine.settings import DeviceKind, EngineSettings, NumberFormat, WeightFormat
+from llmos.drivers.models.location import models_directory
+from llmos.drivers.models.store import ModelStore, ResolvedModel
+from llmos.drivers.text.codec import load_codec
+from llmos.kernel.boot.service import EXIT_REFUSED, Boot
+from llmos.kernel.boot.settings import EngineSection
+from llmos.kernel.core.engine import CoreSettings
+from llmos.kernel.core.kernel import Kernel
+from llmos.kernel.core.policy import POLICIES
+from llmos.kernel.gate.channel import Channel
+from llmos.kernel.gate.handlers import Facts, Handlers
+from llmos.kernel.gate.membrane import Authorized, Membrane
+from llmos.kernel.loop.shell import Model, Shell
+from llmos.syscalls.abi.table import Call
+from llmos.syscalls.abi.words import Pid, Record
+
+FIRST_TRIES = 3
+"""Engines that may die before one was ever up; after that the daemon gives up and says why."""
+
+
+class KernelService:
+    """The real kernel (`Service`)."""
+
+    def __init__(self, boot: Boot, shell: Shell, default_model: str) -> None:
+        self._boot = boot
+        self._shell = shell
+        self._handlers: Handlers | None = None
+        self._stillborn = 0
+        self._facts = Facts(
+            version=boot.version,
+            home=str(boot.home.root),
+            started=time.time(),
+            default_model=default_model,
+            next_pid=boot.pids.allocate,
+            new_seed=lambda: secrets.randbits(63),
+            stop=lambda: boot.stop(0),
+        )
+
+    def owner_of(self, pid: Pid) -> str | None:
+        process = self._shell.kernel.table.find(pid)
+        return process.principal if process is not None else None
+
+    def begin(self, membrane: Membrane) -> None:
+        self._handlers = Handlers(self._shell, membrane, self._facts)
+        self._shell.on_engine_change = self._engine_changed
+        self._shell.start()
+
+    def _engine_changed(self) -> None:
+        """Whoever started us waits until an engine is up; one that never comes up ends us."""
+        for engine in self._shell.kernel.engines.values():
+            if engine.ready is not None:
+                self._boot.serving()
+            elif engine.geometry is None:
+                self._stillborn += 1
+                if engine.refused or self._stillborn >= FIRST_TRIES:
+                    self._boot.stop(EXIT_REFUSED)
+
+    def dispatch(self, authorized: Authorized, call: Call, request: Record, channel: Channel) -> None:
+        if self._handlers is None:
+            raise RuntimeError("a call before the kernel began")
+        self._handlers.dispatch(authorized, call, request, channel)
+
+    def close(self) -> None:
+        self._shell.close()
+
+
+def assemble(boot: Boot) -> KernelService:
+    """Make the kernel of the settings. Raises `NotFound` for a model that is not there, `InvalidArgument`."""
+    store = ModelStore(models_directory(boot.home.root, os.environ))
+    model = store.resolve(boot.settings.engine.model)
+    text = load_codec(model.directory)
+    kernel = Kernel((model.name,), _core_settings(boot))
+    launcher = Launcher(_engine_settings(boot.settings.engine, model))
+    shell = Shell(boot.loop, kernel, {model.name: Model(launcher, text)})
+    return KernelService(boot, shell, model.name)
+
+
+def _core_settings(boot: Boot) -> CoreSettings:
+    scheduler = boot.settings.scheduler
+    return CoreSettings(
+        policy=POLICIES[scheduler.policy],
+        aging_seconds=scheduler.aging_seconds,
+        secret=secrets.token_bytes(32),
+    )
+
+
+def _engine_settings(section: EngineSection, model: ResolvedModel) -> EngineSettings:
+    return EngineSettings(
+        model=model.name,
+        directory=str(model.directory),
+        device=DeviceKind(section.device),
+        dtype=NumberFormat(section.dtype),
+        weights=WeightFormat(section.weights),
+        page_tokens=section.page_tokens,
+        device_pages=section.device_pages,
+        device_memory=section.device_memory,
+        host_memory=section.host_memory,
+        step_tokens=section.step_tokens,
+        max_batch=section.max_batch,
+        threads=section.threads,
+    )

@@ -1,0 +1,1 @@
+"""The core: processes, scheduler and pager as a pure state machine. Events in, effects out."""

@@ -1,0 +1,200 @@
+"""Everything that can happen to the core. The shell decides when and gives the time, the pids and the seeds.
+
+Events that stand for a call raise an abi error, before anything has changed, when the caller is at fault.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmos.kernel.ports.engine import Outcome, Ready, SamplingParameters
+from llmos.syscalls.abi.words import Limits, Pid, PriorityClass, Role, Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Make a process that has the pid `pid`. `deadline` is absolute."""
+
+    pid: Pid
+    parent: Pid
+    name: str
+    app: str
+    principal: str
+    model: str
+    priority: PriorityClass
+    weight: int
+    deadline: float | None
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Make children of `pid` that have the pids `children`."""
+
+    pid: Pid
+    children: tuple[Pid, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendSignal:
+    """`by` sent a signal."""
+
+    pid: Pid
+    signal: Signal
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reap:
+    """Somebody has taken the exit status."""
+
+    pid: Pid
+
+
+@dataclass(frozen=True, slots=True)
+class Renice:
+    """Change class or weight; None leaves it."""
+
+    pid: Pid
+    priority: PriorityClass | None
+    weight: int | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetLimits:
+    """Set the limits that are not None, clear those named in `clear`."""
+
+    pid: Pid
+    limits: Limits
+    clear: tuple[str, ...]
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwapOut:
+    """Move the pages off the device; ends with the effect `SwapSettled`."""
+
+    pid: Pid
+
+
+@dataclass(frozen=True, slots=True)
+class SwapIn:
+    """Bring the pages to the device; ends with the effect `SwapSettled`."""
+
+    pid: Pid
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Append tokens. `closed_role`: the context now ends with a finished chat message of this role."""
+
+    pid: Pid
+    tokens: tuple[int, ...]
+    closed_role: Role | None
+
+
+@dataclass(frozen=True, slots=True)
+class Truncate:
+    """Keep the first `length` tokens."""
+
+    pid: Pid
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prefetch:
+    """Compute the context ahead of need."""
+
+    pid: Pid
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Begin a generation."""
+
+    pid: Pid
+    sampling: SamplingParameters
+    max_tokens: int
+    ignore_eos: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndGeneration:
+    """End the generation: by a stop string that was found in the text, or because nobody wants it any more."""
+
+    pid: Pid
+    stopped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """The reader of the generation's stream keeps up (`on` False) or not."""
+
+    pid: Pid
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUp:
+    """The engine of a model is ready."""
+
+    ready: Ready
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDown:
+    """The engine is gone; `refused` for good."""
+
+    model: str
+    reason: str
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """An outcome came."""
+
+    model: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Everything that has happened is told: plan the next steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed: see to the limits of wall time."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetDraining:
+    """Take nothing new, or take it again."""
+
+    on: bool
+
+
+Event = (
+    Spawn
+    | Fork
+    | SendSignal
+    | Reap
+    | Renice
+    | SetLimits
+    | SwapOut
+    | SwapIn
+    | Append
+    | Truncate
+    | Prefetch
+    | Generate
+    | EndGeneration
+    | Throttle
+    | EngineUp
+    | EngineDown
+    | StepDone
+    | Schedule
+    | Tick
+    | SetDraining
+)

@@ -1,0 +1,112 @@
+"""Context calls that need the tokenizer. Long texts are encoded beside the loop, so that nobody else waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from llmos.kernel.core import events as ev
+from llmos.kernel.core.process import Process
+from llmos.kernel.gate.channel import Channel
+from llmos.kernel.loop.shell import Shell
+from llmos.kernel.ports.text import TextCodec, Turn, TurnKind
+from llmos.syscalls.abi.errors import Error, InvalidArgument
+from llmos.syscalls.abi.messages import Append, Appended, Context
+from llmos.syscalls.abi.words import Pid, Role
+
+Tokens = tuple[int, ...]
+Result = TypeVar("Result")
+
+AT_ONCE = 4096
+"""Characters that are encoded, and tokens that are decoded, in the loop itself."""
+
+
+def append(shell: Shell, request: Append, channel: Channel) -> None:
+    """Append exactly one of text, messages and tokens."""
+    if sum(given is not None for given in (request.text, request.messages, request.tokens)) != 1:
+        raise InvalidArgument("append takes exactly one of text, messages and tokens")
+    if request.tokens is not None:
+        _commit(shell, Pid(request.pid), request.tokens, None, channel)
+    else:
+        _append_text(shell, request, channel)
+
+
+def read(shell: Shell, pid: Pid, channel: Channel) -> None:
+    """The context as it is now, with its text."""
+    process = shell.kernel.table.living(pid)
+    codec, tokens = shell.models[process.model].text, tuple(process.tokens)
+    _later(
+        shell,
+        len(tokens),
+        lambda: codec.decode(tokens),
+        lambda text: channel.reply(Context(tokens, text)),
+        channel,
+    )
+
+
+def encode_then(
+    shell: Shell, size: int, encode: Callable[[], Tokens], commit: Callable[[Tokens], None], channel: Channel
+) -> None:
+    """Encode `size` characters, then commit in the loop; an abi error of either becomes the answer."""
+    _later(shell, size, encode, commit, channel)
+
+
+def _append_text(shell: Shell, request: Append, channel: Channel) -> None:
+    process = shell.kernel.table.living(Pid(request.pid))
+    turn, length = shell.turn_of(process), len(process.tokens)
+    codec = shell.models[process.model].text
+
+    def commit(tokens: Tokens) -> None:
+        now = shell.kernel.table.living(process.pid)
+        if (shell.turn_of(now), len(now.tokens)) != (turn, length):
+            _append_text(shell, request, channel)
+            return
+        _commit(shell, process.pid, tokens, _closed_role(request), channel)
+
+    encode_then(shell, _size(request), lambda: _encode(codec, request, turn), commit, channel)
+
+
+def _encode(codec: TextCodec, request: Append, turn: Turn) -> Tokens:
+    if request.messages is not None:
+        if not request.messages:
+            raise InvalidArgument("append takes at least one message")
+        return codec.encode_chat(request.messages, turn)
+    return codec.encode(request.text or "", first=turn.kind is TurnKind.EMPTY)
+
+
+def _closed_role(request: Append) -> Role | None:
+    """After a question the assistant's turn is open; after any other message the conversation stands still."""
+    if not request.messages or request.messages[-1].role in (Role.USER, Role.TOOL):
+        return None
+    return request.messages[-1].role
+
+
+def _commit(shell: Shell, pid: Pid, tokens: Tokens, closed: Role | None, channel: Channel) -> None:
+    shell.tell(ev.Append(pid, tokens, closed))
+    process: Process = shell.kernel.table.get(pid)
+    channel.reply(Appended(len(tokens), len(process.tokens)))
+
+
+def _size(request: Append) -> int:
+    if request.messages is not None:
+        return sum(len(message.content) for message in request.messages)
+    return len(request.text or "")
+
+
+def _later(
+    shell: Shell, size: int, work: Callable[[], Result], then: Callable[[Result], None], channel: Channel
+) -> None:
+    if size <= AT_ONCE:
+        then(work())
+        return
+
+    def done(future: asyncio.Future[Result]) -> None:
+        if channel.over:
+            return
+        try:
+            then(future.result())
+        except Error as error:
+            channel.fail(error)
+
+    shell.loop.run_in_executor(None, work).add_done_callback(done)

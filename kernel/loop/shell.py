@@ -1,0 +1,243 @@
+"""Runs the core in one thread: gives it the time, performs its effects, and tells those who wait.
+
+The rules: every event goes through `tell`; effects are performed at once, in order; planning happens once per turn
+of the
+event loop, after everything that has arrived was told. Nothing here decides anything about processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from llmos.kernel.core import effects as fx
+from llmos.kernel.core import events as ev
+from llmos.kernel.core.kernel import Kernel
+from llmos.kernel.core.process import Exit, Process
+from llmos.kernel.loop.generation import GenerationInProgress
+from llmos.kernel.loop.supervisor import Supervisor
+from llmos.kernel.ports.engine import EngineLauncher, Ready, Report, SamplingParameters
+from llmos.kernel.ports.text import TextCodec, Turn, TurnKind
+from llmos.syscalls.abi.words import Pid
+
+log = logging.getLogger(__name__)
+
+OnExit = Callable[[Exit], None]
+OnSwap = Callable[[int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What the kernel needs to serve one model."""
+
+    launcher: EngineLauncher
+    text: TextCodec
+
+
+class Shell:
+    """The running kernel. Belongs to the thread of its event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, kernel: Kernel, models: Mapping[str, Model]) -> None:
+        self.loop = loop
+        self.kernel = kernel
+        self.models = models
+        self.epoch = time.time() - loop.time()
+        """Seconds of the epoch when the kernel's clock was 0."""
+        self.on_engine_change: Callable[[], None] = lambda: None
+        self._supervisors = {name: Supervisor(loop, model.launcher, self) for name, model in models.items()}
+        self._generations: dict[Pid, GenerationInProgress] = {}
+        self._exits: dict[Pid, list[OnExit]] = {}
+        self._swaps: dict[Pid, OnSwap] = {}
+        self._idle: list[Callable[[], None]] = []
+        self._planning = False
+        self._tick: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Start the engines."""
+        for supervisor in self._supervisors.values():
+            supervisor.start()
+
+    def close(self) -> None:
+        """End the engines and tell nobody anything any more."""
+        self._closed = True
+        if self._tick is not None:
+            self._tick.cancel()
+        for supervisor in self._supervisors.values():
+            supervisor.close()
+
+    # --- events
+
+    @property
+    def now(self) -> float:
+        """The kernel's clock, in seconds."""
+        return self.loop.time()
+
+    def tell(self, event: ev.Event) -> None:
+        """Tell the core. Raises the abi error of a call that is refused."""
+        if self._closed:
+            return
+        self._perform(self.kernel.handle(event, self.now))
+        self._plan_soon()
+        self._arm_tick()
+
+    def engine_report(self, model: str, report: Report) -> None:
+        """An engine reported."""
+        if isinstance(report, Ready):
+            self.tell(ev.EngineUp(report))
+            self.on_engine_change()
+        else:
+            self.tell(ev.StepDone(model, report))
+
+    def engine_down(self, model: str, reason: str, refused: bool) -> None:
+        """An engine is gone."""
+        self.tell(ev.EngineDown(model, reason, refused))
+        self.on_engine_change()
+
+    # --- those who wait
+
+    def generate(
+        self, pid: Pid, sampling: SamplingParameters, max_tokens: int, ignore_eos: bool, watcher: GenerationInProgress
+    ) -> None:
+        """Begin a generation that `watcher` hears about. Raises abi errors."""
+        self._perform_for(ev.Generate(pid, sampling, max_tokens, ignore_eos), pid, watcher)
+
+    def when_exited(self, pid: Pid, callback: OnExit) -> Callable[[], None]:
+        """Call back when a process has exited, and reap it; at once if it has. Returns how to take that back.
+
+        Raises `NoSuchProcess`.
+        """
+        process = self.kernel.table.get(pid)
+        if process.exit is not None:
+            self.tell(ev.Reap(pid))
+            callback(process.exit)
+            return lambda: None
+        waiting = self._exits.setdefault(pid, [])
+        waiting.append(callback)
+        return lambda: self._forget_wait(pid, callback)
+
+    def when_swapped(self, pid: Pid, out: bool, callback: OnSwap) -> None:
+        """Swap, and call back with the number of pages and what there was no room for. Raises abi errors."""
+        effects = self.kernel.handle(ev.SwapOut(pid) if out else ev.SwapIn(pid), self.now)
+        self._swaps[pid] = callback
+        self._perform(effects)
+        self._plan_soon()
+
+    def when_idle(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back as soon as nothing generates. Returns how to take that back."""
+        self._idle.append(callback)
+        self.loop.call_soon(self._tell_idle)
+        return lambda: self._forget_idle(callback)
+
+    def turn_of(self, process: Process) -> Turn:
+        """Where the conversation in a process's context stands."""
+        if not process.tokens:
+            return Turn(TurnKind.EMPTY)
+        if process.closed_role is not None:
+            return Turn(TurnKind.CLOSED, process.closed_role)
+        geometry = self.kernel.engine_of(process).geometry
+        return Turn(TurnKind.OPEN, ended=geometry is not None and process.tokens[-1] in geometry.end_tokens)
+
+    def engine_os_pid(self, model: str) -> int | None:
+        """The operating system's process id of a model's engine."""
+        return self._supervisors[model].os_pid
+
+    # --- inside
+
+    def _perform_for(self, event: ev.Generate, pid: Pid, watcher: GenerationInProgress) -> None:
+        effects = self.kernel.handle(event, self.now)
+        self._generations[pid] = watcher
+        self._perform(effects)
+        self._plan_soon()
+
+    def _perform(self, effects: list[fx.Effect]) -> None:
+        for effect in effects:
+            self._perform_one(effect)
+
+    def _perform_one(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.Submit(model, plan):
+                self._supervisors[model].submit(plan)
+            case fx.Token(pid):
+                self._token(pid, effect)
+            case fx.Finished(pid):
+                self._generations.pop(pid).finished(effect)
+                self._tell_idle()
+            case fx.Failed(pid):
+                self._generations.pop(pid).failed(effect)
+                self._tell_idle()
+            case fx.Signalled(pid):
+                self._generations[pid].signal()
+            case fx.Exited(pid, code, reason):
+                self._exited(pid, Exit(code, reason))
+            case fx.Reaped(pid):
+                log.info("process %d was reaped unseen: too many exited processes of its owner", pid)
+            case fx.SwapSettled(pid, pages, short):
+                self._swaps.pop(pid)(pages, short)
+            case _:
+                assert_never(effect)
+
+    def _token(self, pid: Pid, token: fx.Token) -> None:
+        watcher = self._generations.get(pid)
+        if watcher is None or watcher.stopped:
+            return
+        if watcher.token(token):
+            self.loop.call_soon(self._stop_string, pid, watcher)
+
+    def _stop_string(self, pid: Pid, watcher: GenerationInProgress) -> None:
+        if self._generations.get(pid) is watcher:
+            self.tell(ev.EndGeneration(pid, stopped=True))
+
+    def _exited(self, pid: Pid, exit: Exit) -> None:
+        waiting = self._exits.pop(pid, [])
+        settled = self._swaps.pop(pid, None)
+        if settled is not None:
+            settled(0, exit.reason)
+        if waiting:
+            self.kernel.handle(ev.Reap(pid), self.now)
+        for callback in waiting:
+            callback(exit)
+        self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        if self._idle and not self.kernel.busy:
+            waiting, self._idle = self._idle, []
+            for callback in waiting:
+                callback()
+
+    def _forget_wait(self, pid: Pid, callback: OnExit) -> None:
+        waiting = self._exits.get(pid, [])
+        if callback in waiting:
+            waiting.remove(callback)
+        if not waiting:
+            self._exits.pop(pid, None)
+
+    def _forget_idle(self, callback: Callable[[], None]) -> None:
+        if callback in self._idle:
+            self._idle.remove(callback)
+
+    def _plan_soon(self) -> None:
+        if not self._planning:
+            self._planning = True
+            self.loop.call_soon(self._plan)
+
+    def _plan(self) -> None:
+        self._planning = False
+        if not self._closed:
+            self._perform(self.kernel.handle(ev.Schedule(), self.now))
+
+    def _arm_tick(self) -> None:
+        due = self.kernel.next_tick
+        if due is None or (self._tick is not None and not self._tick.cancelled() and self._tick.when() <= due):
+            return
+        if self._tick is not None:
+            self._tick.cancel()
+        self._tick = self.loop.call_at(due, self._on_tick)
+
+    def _on_tick(self) -> None:
+        self._tick = None
+        self.tell(ev.Tick())

@@ -1,0 +1,1 @@
+"""What the kernel needs from outside, as small protocols and the messages that cross them."""

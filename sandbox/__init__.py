@@ -1,0 +1,1 @@
+"""What the container of an app is: image, profiles, limits, manifest."""

@@ -1,0 +1,167 @@
+"""llmos: an operating system for LLM agents. What programs import: the SDK, its records and its errors.
+
+A name is loaded when it is first used: the kernel and its engines import `llmos` too, without sockets.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmos.syscalls.abi.errors import (
+        AlreadyExists,
+        Busy,
+        Cancelled,
+        DeviceError,
+        Error,
+        InvalidArgument,
+        LimitExceeded,
+        MessageTooLong,
+        NoSuchProcess,
+        NotFound,
+        NotSupported,
+        OutOfPages,
+        PermissionDenied,
+        ProtocolError,
+        TimedOut,
+        TryAgain,
+    )
+    from llmos.syscalls.abi.messages import (
+        Chunk,
+        Context,
+        EngineInfo,
+        ExitStatus,
+        Generated,
+        Metric,
+        SystemInfo,
+        Why,
+    )
+    from llmos.syscalls.abi.words import (
+        ChatMessage,
+        FinishReason,
+        Limits,
+        PriorityClass,
+        ProcessInfo,
+        Signal,
+        State,
+        Tier,
+        Usage,
+    )
+    from llmos.syscalls.sdk.asynchronous import AsyncProcess, AsyncSystem, aconnect
+    from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration
+    from llmos.syscalls.sdk.blocking import Process, System, connect
+    from llmos.syscalls.sdk.blocking_generation import Generation
+
+_EXPORTS = {
+    "llmos.syscalls.abi.errors": (
+        "AlreadyExists",
+        "Busy",
+        "Cancelled",
+        "DeviceError",
+        "Error",
+        "InvalidArgument",
+        "LimitExceeded",
+        "MessageTooLong",
+        "NoSuchProcess",
+        "NotFound",
+        "NotSupported",
+        "OutOfPages",
+        "PermissionDenied",
+        "ProtocolError",
+        "TimedOut",
+        "TryAgain",
+    ),
+    "llmos.syscalls.abi.messages": (
+        "Chunk",
+        "Context",
+        "EngineInfo",
+        "ExitStatus",
+        "Generated",
+        "Metric",
+        "SystemInfo",
+        "Why",
+    ),
+    "llmos.syscalls.abi.words": (
+        "ChatMessage",
+        "FinishReason",
+        "Limits",
+        "PriorityClass",
+        "ProcessInfo",
+        "Signal",
+        "State",
+        "Tier",
+        "Usage",
+    ),
+    "llmos.syscalls.sdk.asynchronous": (
+        "AsyncProcess",
+        "AsyncSystem",
+        "aconnect",
+    ),
+    "llmos.syscalls.sdk.asynchronous_generation": ("AsyncGeneration",),
+    "llmos.syscalls.sdk.blocking": (
+        "Process",
+        "System",
+        "connect",
+    ),
+    "llmos.syscalls.sdk.blocking_generation": ("Generation",),
+}
+_HOME = {name: module for module, names in _EXPORTS.items() for name in names}
+
+__all__ = [
+    "AlreadyExists",
+    "AsyncGeneration",
+    "AsyncProcess",
+    "AsyncSystem",
+    "Busy",
+    "Cancelled",
+    "ChatMessage",
+    "Chunk",
+    "Context",
+    "DeviceError",
+    "EngineInfo",
+    "Error",
+    "ExitStatus",
+    "FinishReason",
+    "Generated",
+    "Generation",
+    "InvalidArgument",
+    "LimitExceeded",
+    "Limits",
+    "MessageTooLong",
+    "Metric",
+    "NoSuchProcess",
+    "NotFound",
+    "NotSupported",
+    "OutOfPages",
+    "PermissionDenied",
+    "PriorityClass",
+    "Process",
+    "ProcessInfo",
+    "ProtocolError",
+    "Signal",
+    "State",
+    "System",
+    "SystemInfo",
+    "Tier",
+    "TimedOut",
+    "TryAgain",
+    "Usage",
+    "Why",
+    "aconnect",
+    "connect",
+]
+
+
+if not TYPE_CHECKING:  # a type checker takes the imports above, and sees when a name does not exist
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module 'llmos' has no attribute {name!r}")
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""The boundary: message types, error numbers, wire codec and the SDK."""

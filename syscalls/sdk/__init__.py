@@ -1,0 +1,1 @@
+"""The SDK: processes as Python objects, blocking and async, over one implementation of the protocol."""

@@ -1,0 +1,249 @@
+"""The SDK for asyncio programs: `aconnect`, `AsyncSystem`, `AsyncProcess`.
+
+The same methods as the blocking classes, to be awaited; `generate` alone is not awaited: it begins at once,
+and what it returns is read. A call whose task is cancelled is cancelled too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar, Unpack, overload
+
+from llmos.syscalls.abi import messages as m
+from llmos.syscalls.abi.words import Limits, ProcessInfo, Record
+from llmos.syscalls.sdk import requests
+from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration, LoopInbox
+from llmos.syscalls.sdk.connection import Connection, open_connection
+from llmos.syscalls.sdk.requests import Content, Invocation, SamplingOptions
+
+Reply = TypeVar("Reply", bound=Record)
+Result = TypeVar("Result")
+
+
+def aconnect(endpoint: str | None = None, key: str | Path | None = None) -> Connecting:
+    """Connect as `connect` does: `async with aconnect() as system` or `system = await aconnect()`."""
+    return Connecting(endpoint, key)
+
+
+class Connecting:
+    """A connection to be: awaited it gives an `AsyncSystem`, in `async with` it closes that at the end."""
+
+    def __init__(self, endpoint: str | None, key: str | Path | None) -> None:
+        self._endpoint = endpoint
+        self._key = key
+        self._system: AsyncSystem | None = None
+
+    def __await__(self) -> Generator[object, None, AsyncSystem]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> AsyncSystem:
+        self._system = await self._open()
+        return self._system
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._system is not None:
+            await self._system.close()
+
+    async def _open(self) -> AsyncSystem:
+        return AsyncSystem(await asyncio.to_thread(open_connection, self._endpoint, self._key))
+
+
+class AsyncSystem:
+    """A daemon, over one connection. Close it, or use it in an `async with` statement."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def __aenter__(self) -> AsyncSystem:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the connection; calls that are open in other tasks fail. Processes live on."""
+        await asyncio.to_thread(self._connection.close)
+
+    async def spawn(
+        self,
+        model: str | None = None,
+        name: str | None = None,
+        priority: str = "normal",
+        weight: int = 100,
+        deadline: float | None = None,
+        limits: Limits | Mapping[str, object] | None = None,
+        system: str | None = None,
+    ) -> AsyncProcess:
+        """Make a process. `deadline` in seconds from now, for `realtime`; `system` is the system message."""
+        invocation = requests.spawn(model, name, priority, weight, deadline, limits, system)
+        return AsyncProcess(self._connection, await _perform(self._connection, invocation))
+
+    def process(self, pid: int) -> AsyncProcess:
+        """The process with this pid, without asking whether there is one."""
+        return AsyncProcess(self._connection, pid)
+
+    async def processes(self, all: bool = False) -> list[ProcessInfo]:
+        """The process table by rising pid; with `all` also those that have exited and are not reaped."""
+        return await _perform(self._connection, requests.processes(all))
+
+    async def info(self) -> m.SystemInfo:
+        """The daemon and its engines."""
+        return await _perform(self._connection, requests.system_info())
+
+    async def metrics(self) -> tuple[m.Metric, ...]:
+        """All counters and gauges, by name."""
+        return await _perform(self._connection, requests.metrics())
+
+    async def drain(self, off: bool = False, timeout: float | None = None) -> None:
+        """Refuse new processes and generations, and wait until none runs; `off` takes it back."""
+        await _perform(self._connection, requests.drain(off, timeout))
+
+    async def shutdown(self) -> None:
+        """End the daemon."""
+        await _perform(self._connection, requests.shutdown())
+
+
+class AsyncProcess:
+    """One process, by its pid."""
+
+    def __init__(self, connection: Connection, pid: int) -> None:
+        self._connection = connection
+        self.pid = pid
+
+    def __repr__(self) -> str:
+        return f"<llmos.AsyncProcess {self.pid}>"
+
+    async def append(self, content: Content) -> int:
+        """Append text, messages (`{"role": ..., "content": ...}`) or token ids; gives how many tokens."""
+        return await _perform(self._connection, requests.append(self.pid, content))
+
+    def generate(
+        self,
+        max_tokens: int = 128,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        ignore_eos: bool = False,
+        logprobs: int = 0,
+        schema: object = None,
+        regex: str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncGeneration:
+        """Begin to generate at once. Temperature 0 is greedy; `timeout` in seconds ends in `TimedOut`."""
+        options = SamplingOptions(
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            seed=seed,
+            stop=stop,
+            ignore_eos=ignore_eos,
+            logprobs=logprobs,
+            schema=schema,
+            regex=regex,
+            timeout=timeout,
+        )
+        return AsyncGeneration(self._connection, requests.generate(self.pid, options, requests.WINDOW))
+
+    async def chat(self, question: str, **sampling: Unpack[SamplingOptions]) -> str:
+        """Append the question as the user's turn, generate the answer and return its text."""
+        # Checked before anything is appended: a chat that cannot be had leaves nothing behind.
+        answer = requests.generate(self.pid, sampling, 0)
+        await _perform(self._connection, requests.question(self.pid, question))
+        return (await _perform(self._connection, answer)).text
+
+    async def read(self) -> m.Context:
+        """The context: `.token_ids` and `.text`, special tokens included."""
+        return await _perform(self._connection, requests.read(self.pid))
+
+    async def truncate(self, length: int) -> int:
+        """Keep the first `length` tokens; gives the length of the context."""
+        return await _perform(self._connection, requests.truncate(self.pid, length))
+
+    async def rewind(self, count: int) -> int:
+        """Drop the last `count` tokens; gives the length of the context."""
+        return await _perform(self._connection, requests.rewind(self.pid, count))
+
+    async def advise(self, will_need: bool) -> None:
+        """Say whether the pages will be needed soon."""
+        await _perform(self._connection, requests.advise(self.pid, will_need))
+
+    @overload
+    async def fork(self) -> AsyncProcess: ...
+    @overload
+    async def fork(self, count: int) -> list[AsyncProcess]: ...
+    async def fork(self, count: int | None = None) -> AsyncProcess | list[AsyncProcess]:
+        """Make a child that shares the context, copy on write; with a count, a list of children."""
+        pids = await _perform(self._connection, requests.fork(self.pid, 1 if count is None else count))
+        children = [AsyncProcess(self._connection, pid) for pid in pids]
+        return children[0] if count is None else children
+
+    async def signal(self, name: str) -> None:
+        """Send `stop`, `cont`, `term`, `kill` or `usr1`."""
+        await _perform(self._connection, requests.signal(self.pid, name))
+
+    async def stop(self) -> None:
+        """Take it off the processor until `cont`."""
+        await self.signal("stop")
+
+    async def cont(self) -> None:
+        """Let it run again."""
+        await self.signal("cont")
+
+    async def term(self) -> None:
+        """Ask it to end."""
+        await self.signal("term")
+
+    async def kill(self) -> None:
+        """End it."""
+        await self.signal("kill")
+
+    async def wait(self, timeout: float | None = None) -> m.ExitStatus:
+        """Wait until it has exited, and reap it: `.code`, `.reason`. Raises `TimedOut` after `timeout`."""
+        return await _perform(self._connection, requests.wait(self.pid, timeout))
+
+    async def renice(self, priority: str | None = None, weight: int | None = None) -> ProcessInfo:
+        """Change priority class or weight."""
+        return await _perform(self._connection, requests.renice(self.pid, priority, weight))
+
+    async def limit(self, **limits: float | None) -> ProcessInfo:
+        """Change limits by name; None takes one away."""
+        return await _perform(self._connection, requests.limit(self.pid, limits))
+
+    async def swap_out(self, tier: str = "host") -> int:
+        """Move its pages off the device; gives how many."""
+        return await _perform(self._connection, requests.swap_out(self.pid, tier))
+
+    async def swap_in(self) -> int:
+        """Bring its pages back to the device; gives how many."""
+        return await _perform(self._connection, requests.swap_in(self.pid))
+
+    async def info(self) -> ProcessInfo:
+        """Its line of the process table."""
+        return await _perform(self._connection, requests.info(self.pid))
+
+    async def why(self) -> m.Why:
+        """What it waits for and by which rule, and the latest of its history."""
+        return await _perform(self._connection, requests.why(self.pid))
+
+
+async def _perform(connection: Connection, invocation: Invocation[Reply, Result]) -> Result:
+    inbox = LoopInbox()
+    id = connection.start(invocation.call, invocation.request, inbox, invocation.own_timeout)
+    try:
+        event = await inbox.get()
+    except BaseException:
+        connection.abandon(id)
+        raise
+    return invocation.result(event)

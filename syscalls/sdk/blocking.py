@@ -1,0 +1,230 @@
+"""The SDK for programs that block: `connect`, `System`, `Process`.
+
+Thin: `requests` says what each method means on the wire, `connection` carries it. Every method may be used
+from many threads; each raises `llmos.Error`, one subclass per error number. A call that is interrupted is
+cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import TypeVar, Unpack, overload
+
+from llmos.syscalls.abi import messages as m
+from llmos.syscalls.abi.words import Limits, ProcessInfo, Record
+from llmos.syscalls.sdk import requests
+from llmos.syscalls.sdk.blocking_generation import Generation
+from llmos.syscalls.sdk.connection import Connection, open_connection
+from llmos.syscalls.sdk.protocol import Event
+from llmos.syscalls.sdk.requests import Content, Invocation, SamplingOptions
+
+Reply = TypeVar("Reply", bound=Record)
+Result = TypeVar("Result")
+
+
+def connect(endpoint: str | None = None, key: str | Path | None = None) -> System:
+    """Connect to the daemon; `key` is the path of a key file.
+
+    Without arguments: `LLMOS_ENDPOINT` and `LLMOS_KEY`, else socket and admin key in the home directory.
+    Raises `TryAgain` when no daemon answers within a second, `PermissionDenied` when it refuses the key.
+    """
+    return System(open_connection(endpoint, key))
+
+
+class System:
+    """A daemon, over one connection. Close it, or use it in a `with` statement."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> System:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection; calls that are open in other threads fail. Processes live on."""
+        self._connection.close()
+
+    def spawn(
+        self,
+        model: str | None = None,
+        name: str | None = None,
+        priority: str = "normal",
+        weight: int = 100,
+        deadline: float | None = None,
+        limits: Limits | Mapping[str, object] | None = None,
+        system: str | None = None,
+    ) -> Process:
+        """Make a process. `deadline` in seconds from now, for `realtime`; `system` is the system message."""
+        invocation = requests.spawn(model, name, priority, weight, deadline, limits, system)
+        return Process(self._connection, _perform(self._connection, invocation))
+
+    def process(self, pid: int) -> Process:
+        """The process with this pid, without asking whether there is one."""
+        return Process(self._connection, pid)
+
+    def processes(self, all: bool = False) -> list[ProcessInfo]:
+        """The process table by rising pid; with `all` also those that have exited and are not reaped."""
+        return _perform(self._connection, requests.processes(all))
+
+    def info(self) -> m.SystemInfo:
+        """The daemon and its engines."""
+        return _perform(self._connection, requests.system_info())
+
+    def metrics(self) -> tuple[m.Metric, ...]:
+        """All counters and gauges, by name."""
+        return _perform(self._connection, requests.metrics())
+
+    def drain(self, off: bool = False, timeout: float | None = None) -> None:
+        """Refuse new processes and generations, and wait until none runs; `off` takes it back."""
+        _perform(self._connection, requests.drain(off, timeout))
+
+    def shutdown(self) -> None:
+        """End the daemon."""
+        _perform(self._connection, requests.shutdown())
+
+
+class Process:
+    """One process, by its pid."""
+
+    def __init__(self, connection: Connection, pid: int) -> None:
+        self._connection = connection
+        self.pid = pid
+
+    def __repr__(self) -> str:
+        return f"<llmos.Process {self.pid}>"
+
+    def append(self, content: Content) -> int:
+        """Append text, messages (`{"role": ..., "content": ...}`) or token ids; gives how many tokens."""
+        return _perform(self._connection, requests.append(self.pid, content))
+
+    def generate(
+        self,
+        max_tokens: int = 128,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        ignore_eos: bool = False,
+        logprobs: int = 0,
+        schema: object = None,
+        regex: str | None = None,
+        timeout: float | None = None,
+    ) -> Generation:
+        """Begin to generate at once. Temperature 0 is greedy; `timeout` in seconds ends in `TimedOut`."""
+        options = SamplingOptions(
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            seed=seed,
+            stop=stop,
+            ignore_eos=ignore_eos,
+            logprobs=logprobs,
+            schema=schema,
+            regex=regex,
+            timeout=timeout,
+        )
+        return Generation(self._connection, requests.generate(self.pid, options, requests.WINDOW))
+
+    def chat(self, question: str, **sampling: Unpack[SamplingOptions]) -> str:
+        """Append the question as the user's turn, generate the answer and return its text."""
+        # Checked before anything is appended: a chat that cannot be had leaves nothing behind.
+        answer = requests.generate(self.pid, sampling, 0)
+        _perform(self._connection, requests.question(self.pid, question))
+        return _perform(self._connection, answer).text
+
+    def read(self) -> m.Context:
+        """The context: `.token_ids` and `.text`, special tokens included."""
+        return _perform(self._connection, requests.read(self.pid))
+
+    def truncate(self, length: int) -> int:
+        """Keep the first `length` tokens; gives the length of the context."""
+        return _perform(self._connection, requests.truncate(self.pid, length))
+
+    def rewind(self, count: int) -> int:
+        """Drop the last `count` tokens; gives the length of the context."""
+        return _perform(self._connection, requests.rewind(self.pid, count))
+
+    def advise(self, will_need: bool) -> None:
+        """Say whether the pages will be needed soon."""
+        _perform(self._connection, requests.advise(self.pid, will_need))
+
+    @overload
+    def fork(self) -> Process: ...
+    @overload
+    def fork(self, count: int) -> list[Process]: ...
+    def fork(self, count: int | None = None) -> Process | list[Process]:
+        """Make a child that shares the context, copy on write; with a count, a list of children."""
+        pids = _perform(self._connection, requests.fork(self.pid, 1 if count is None else count))
+        children = [Process(self._connection, pid) for pid in pids]
+        return children[0] if count is None else children
+
+    def signal(self, name: str) -> None:
+        """Send `stop`, `cont`, `term`, `kill` or `usr1`."""
+        _perform(self._connection, requests.signal(self.pid, name))
+
+    def stop(self) -> None:
+        """Take it off the processor until `cont`."""
+        self.signal("stop")
+
+    def cont(self) -> None:
+        """Let it run again."""
+        self.signal("cont")
+
+    def term(self) -> None:
+        """Ask it to end."""
+        self.signal("term")
+
+    def kill(self) -> None:
+        """End it."""
+        self.signal("kill")
+
+    def wait(self, timeout: float | None = None) -> m.ExitStatus:
+        """Wait until it has exited, and reap it: `.code`, `.reason`. Raises `TimedOut` after `timeout`."""
+        return _perform(self._connection, requests.wait(self.pid, timeout))
+
+    def renice(self, priority: str | None = None, weight: int | None = None) -> ProcessInfo:
+        """Change priority class or weight."""
+        return _perform(self._connection, requests.renice(self.pid, priority, weight))
+
+    def limit(self, **limits: float | None) -> ProcessInfo:
+        """Change limits by name; None takes one away."""
+        return _perform(self._connection, requests.limit(self.pid, limits))
+
+    def swap_out(self, tier: str = "host") -> int:
+        """Move its pages off the device; gives how many."""
+        return _perform(self._connection, requests.swap_out(self.pid, tier))
+
+    def swap_in(self) -> int:
+        """Bring its pages back to the device; gives how many."""
+        return _perform(self._connection, requests.swap_in(self.pid))
+
+    def info(self) -> ProcessInfo:
+        """Its line of the process table."""
+        return _perform(self._connection, requests.info(self.pid))
+
+    def why(self) -> m.Why:
+        """What it waits for and by which rule, and the latest of its history."""
+        return _perform(self._connection, requests.why(self.pid))
+
+
+def _perform(connection: Connection, invocation: Invocation[Reply, Result]) -> Result:
+    inbox: SimpleQueue[Event] = SimpleQueue()
+    id = connection.start(invocation.call, invocation.request, inbox, invocation.own_timeout)
+    try:
+        event = inbox.get()
+    except BaseException:
+        connection.abandon(id)
+        raise
+    return invocation.result(event)

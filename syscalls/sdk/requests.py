@@ -1,0 +1,250 @@
+"""What the SDK's methods mean on the wire: arguments to requests, replies to results.
+
+Pure functions, shared by the blocking and the asynchronous classes. They know the table and no connection.
+Rule: what a request's type forbids is refused here already, as `InvalidArgument` that names the argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypedDict, TypeVar
+
+import msgspec
+
+from llmos.syscalls.abi import messages as m
+from llmos.syscalls.abi.errors import InvalidArgument, NotSupported
+from llmos.syscalls.abi.words import ChatMessage, Limits, ProcessInfo, Record
+from llmos.syscalls.sdk.protocol import Failed, Happened, Replied
+from llmos.syscalls.wire.codec import decode_record
+
+Reply = TypeVar("Reply", bound=Record)
+Result = TypeVar("Result")
+Built = TypeVar("Built", bound=Record)
+
+WINDOW = 64
+"""How many chunks of a generation may be under way or unread."""
+
+Content = str | Sequence[ChatMessage | Mapping[str, object]] | Sequence[int]
+"""What can be appended: text, chat messages, or token ids."""
+
+
+class SamplingOptions(TypedDict, total=False):
+    """The keyword arguments of `generate`."""
+
+    max_tokens: int
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    seed: int | None
+    stop: str | Sequence[str] | None
+    ignore_eos: bool
+    logprobs: int
+    schema: object
+    regex: str | None
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation(Generic[Reply, Result]):
+    """A call to make, and what its caller gets. `own_timeout`: the time-out is among the arguments."""
+
+    call: str
+    request: Record
+    reply: type[Reply]
+    shape: Callable[[Reply], Result]
+    own_timeout: float | None = None
+
+    def result(self, event: Happened | Replied | Failed) -> Result:
+        """The result, from the call's last event; raises its error."""
+        match event:
+            case Failed(error):
+                raise error
+            case Happened(raw) | Replied(raw):
+                return self.shape(decode_record(self.reply, raw))
+
+
+def build(kind: type[Built], **arguments: object) -> Built:
+    """A request of checked arguments. Raises `InvalidArgument`."""
+    try:
+        return msgspec.convert(arguments, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(str(error), "see the signature; docs/abi.md lists the bounds") from None
+
+
+# --- proc
+
+
+def spawn(
+    model: str | None,
+    name: str | None,
+    priority: str,
+    weight: int,
+    deadline: float | None,
+    limits: Limits | Mapping[str, object] | None,
+    system: str | None,
+) -> Invocation[m.Spawned, int]:
+    """Gives the pid."""
+    request = build(
+        m.Spawn,
+        model=model,
+        name=name,
+        priority=priority,
+        weight=weight,
+        deadline=deadline,
+        limits=limits if limits is not None else Limits(),
+        system=system,
+    )
+    return Invocation("proc.spawn", request, m.Spawned, lambda reply: reply.pid)
+
+
+def fork(pid: int, count: int) -> Invocation[m.Forked, tuple[int, ...]]:
+    """Gives the pids of the children."""
+    return Invocation("proc.fork", build(m.Fork, pid=pid, count=count), m.Forked, lambda reply: reply.pids)
+
+
+def signal(pid: int, name: str) -> Invocation[m.Done, None]:
+    """`name` is one of stop, cont, term, kill, usr1."""
+    return Invocation("proc.signal", build(m.SendSignal, pid=pid, signal=name), m.Done, _nothing)
+
+
+def wait(pid: int, timeout: float | None) -> Invocation[m.ExitStatus, m.ExitStatus]:
+    """Gives `.code` and `.reason`."""
+    request = build(m.Wait, pid=pid, timeout=timeout)
+    return Invocation("proc.wait", request, m.ExitStatus, _itself, timeout)
+
+
+def info(pid: int) -> Invocation[ProcessInfo, ProcessInfo]:
+    """Gives the line of the process table."""
+    return Invocation("proc.info", build(m.OnProcess, pid=pid), ProcessInfo, _itself)
+
+
+def processes(all: bool) -> Invocation[m.Processes, list[ProcessInfo]]:
+    """Gives the process table."""
+    request = build(m.ListProcesses, all=all)
+    return Invocation("proc.list", request, m.Processes, lambda reply: list(reply.processes))
+
+
+def renice(pid: int, priority: str | None, weight: int | None) -> Invocation[ProcessInfo, ProcessInfo]:
+    """Gives the process as it is then."""
+    request = build(m.Renice, pid=pid, priority=priority, weight=weight)
+    return Invocation("proc.renice", request, ProcessInfo, _itself)
+
+
+def limit(pid: int, limits: Mapping[str, float | None]) -> Invocation[ProcessInfo, ProcessInfo]:
+    """A limit that is None becomes unlimited; one that is not named stays."""
+    bounds = {name: bound for name, bound in limits.items() if bound is not None}
+    clear = tuple(name for name, bound in limits.items() if bound is None)
+    request = build(m.SetLimits, pid=pid, limits=bounds, clear=clear)
+    return Invocation("proc.limits", request, ProcessInfo, _itself)
+
+
+def swap_out(pid: int, tier: str) -> Invocation[m.Swapped, int]:
+    """Gives the number of pages."""
+    return Invocation("proc.swap_out", build(m.SwapOut, pid=pid, tier=tier), m.Swapped, _pages)
+
+
+def swap_in(pid: int) -> Invocation[m.Swapped, int]:
+    """Gives the number of pages."""
+    return Invocation("proc.swap_in", build(m.OnProcess, pid=pid), m.Swapped, _pages)
+
+
+def why(pid: int) -> Invocation[m.Why, m.Why]:
+    """Gives what the process waits for and its history."""
+    return Invocation("proc.why", build(m.OnProcess, pid=pid), m.Why, _itself)
+
+
+# --- ctx
+
+
+def append(pid: int, content: Content) -> Invocation[m.Appended, int]:
+    """Gives the number of tokens that were added."""
+    if isinstance(content, str):
+        request = build(m.Append, pid=pid, text=content)
+    elif not content:
+        raise InvalidArgument("there is nothing to append", "give text, messages or token ids")
+    elif isinstance(content[0], ChatMessage | Mapping):
+        request = build(m.Append, pid=pid, messages=tuple(content))
+    else:
+        request = build(m.Append, pid=pid, tokens=tuple(content))
+    return Invocation("ctx.append", request, m.Appended, lambda reply: reply.tokens)
+
+
+def read(pid: int) -> Invocation[m.Context, m.Context]:
+    """Gives `.token_ids` and `.text`."""
+    return Invocation("ctx.read", build(m.OnProcess, pid=pid), m.Context, _itself)
+
+
+def truncate(pid: int, length: int) -> Invocation[m.Appended, int]:
+    """Gives the length of the context then."""
+    return Invocation("ctx.truncate", build(m.Truncate, pid=pid, length=length), m.Appended, _context_tokens)
+
+
+def rewind(pid: int, count: int) -> Invocation[m.Appended, int]:
+    """Gives the length of the context then."""
+    return Invocation("ctx.rewind", build(m.Rewind, pid=pid, count=count), m.Appended, _context_tokens)
+
+
+def advise(pid: int, will_need: bool) -> Invocation[m.Done, None]:
+    """Says whether the pages will be needed soon."""
+    return Invocation("ctx.advise", build(m.Advise, pid=pid, will_need=will_need), m.Done, _nothing)
+
+
+# --- gen
+
+
+def generate(pid: int, options: SamplingOptions, window: int) -> Invocation[m.Generated, m.Generated]:
+    """Gives the whole of the generation; `window` is the credit that its stream begins with."""
+    if options.get("schema") is not None or options.get("regex") is not None:
+        raise NotSupported("schema and regex are not there yet", "constrain the answer by the prompt")
+    sampling = {name: value for name, value in options.items() if name not in ("schema", "regex", "timeout")}
+    stop = options.get("stop")
+    sampling["stop"] = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    timeout = options.get("timeout")
+    request = build(m.Generate, pid=pid, sampling=sampling, window=window, timeout=timeout)
+    return Invocation("gen.generate", request, m.Generated, _itself, timeout)
+
+
+def question(pid: int, text: str) -> Invocation[m.Appended, int]:
+    """Appends the user's turn."""
+    return append(pid, [{"role": "user", "content": text}])
+
+
+# --- sys
+
+
+def system_info() -> Invocation[m.SystemInfo, m.SystemInfo]:
+    """Gives the daemon and its engines."""
+    return Invocation("sys.info", m.Nothing(), m.SystemInfo, _itself)
+
+
+def metrics() -> Invocation[m.Metrics, tuple[m.Metric, ...]]:
+    """Gives all counters and gauges."""
+    return Invocation("sys.metrics", m.Nothing(), m.Metrics, lambda reply: reply.metrics)
+
+
+def drain(off: bool, timeout: float | None) -> Invocation[m.Done, None]:
+    """Finishes what runs and takes nothing new; `off` takes it back."""
+    return Invocation("sys.drain", build(m.Drain, off=off, timeout=timeout), m.Done, _nothing, timeout)
+
+
+def shutdown() -> Invocation[m.Done, None]:
+    """Ends the daemon."""
+    return Invocation("sys.shutdown", m.Nothing(), m.Done, _nothing)
+
+
+def _itself(reply: Reply) -> Reply:
+    return reply
+
+
+def _nothing(_: m.Done) -> None:
+    return None
+
+
+def _pages(reply: m.Swapped) -> int:
+    return reply.pages
+
+
+def _context_tokens(reply: m.Appended) -> int:
+    return reply.context_tokens
