@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE := 1
 .PHONY: demo test check static bench setup model clean distclean
 
 demo: setup model
-	@$(BIN)/python demo/run.py
+	@$(BIN)/python -m llmos.apps.demo
 
 test: static model
 	$(BIN)/python -m pytest -q

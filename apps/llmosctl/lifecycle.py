@@ -126,7 +126,7 @@ def _engine_lines(engine: EngineInfo) -> list[str]:
         ("device", _pool(engine.device_pages, engine.device_pages_free, engine.device_pages_cached, engine)),
         ("host", _pool(engine.host_pages, engine.host_pages_free, engine.host_pages_cached, engine)),
         ("bounds", f"context {engine.context_limit}, batch {engine.max_batch}, step {engine.step_tokens} tokens"),
-        ("restarts", str(engine.restarts)),
+        ("process", f"{engine.os_pid or '-'}, restarted {engine.restarts} times"),
     ]
     if engine.detail:
         rows.append(("detail", engine.detail))

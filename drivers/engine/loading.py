@@ -21,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 from llmos.drivers.engine.attention import install
 from llmos.drivers.engine.lean import replace_layers
 from llmos.drivers.engine.pools import Geometry, PagePools, host_pool
-from llmos.drivers.engine.products import exact, half
+from llmos.drivers.engine.products import exact, half, half_is_possible
 from llmos.drivers.engine.proof import FoundAttention, find_attention, own_logits, prove
 from llmos.drivers.engine.runner import Runner
 from llmos.drivers.engine.settings import DeviceKind, EngineSettings, NumberFormat, WeightFormat
@@ -72,7 +72,9 @@ def _place(settings: EngineSettings) -> _Place:
     if weights is WeightFormat.INT8:
         raise Unsupported("engine.weights = int8: its accuracy is not proven; use fp16 or exact")
     if weights is WeightFormat.AUTO:
-        weights = WeightFormat.EXACT if cuda else WeightFormat.FP16
+        weights = WeightFormat.EXACT if cuda or not half_is_possible() else WeightFormat.FP16
+    if weights is WeightFormat.FP16 and not cuda and not half_is_possible():
+        raise Unsupported("engine.weights = fp16: this machine's torch has no fbgemm; use exact")
     dtype = settings.dtype
     if not cuda and dtype not in (NumberFormat.AUTO, NumberFormat.FLOAT32):
         raise Unsupported(f"engine.dtype = {dtype.value}: on a CPU the engine computes in float32")

@@ -148,8 +148,12 @@ class Planner:
         size = self.pager.page_tokens
         missing = sum(page.device is None for page in process.pages)
         growth = max(0, pages_for(len(process.tokens) + 1, size) - len(process.pages))
-        peers = sum(other.rank >= process.rank for other in self.engine.running.values())
-        return missing + growth + copies_on_write(process, size) + peers
+        promised = sum(self._promised(other) for other in self.engine.running.values() if other.rank >= process.rank)
+        return missing + growth + copies_on_write(process, size) + promised
+
+    def _promised(self, running: Process) -> int:
+        """Pages that a running process is going to need: for the rest of its context, or for what it writes next."""
+        return max(1, pages_for(len(running.tokens) + 1, self.pager.page_tokens) - len(running.pages))
 
     def _start(self, process: Process) -> None:
         self.engine.queue.remove(process)

@@ -46,12 +46,14 @@ if TYPE_CHECKING:
         Signal,
         State,
         Tier,
+        TokenLogprob,
         Usage,
     )
     from llmos.syscalls.sdk.asynchronous import AsyncProcess, AsyncSystem, aconnect
     from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration
     from llmos.syscalls.sdk.blocking import Process, System, connect
     from llmos.syscalls.sdk.blocking_generation import Generation
+    from llmos.syscalls.sdk.requests import SamplingOptions
 
 _EXPORTS = {
     "llmos.syscalls.abi.errors": (
@@ -91,6 +93,7 @@ _EXPORTS = {
         "Signal",
         "State",
         "Tier",
+        "TokenLogprob",
         "Usage",
     ),
     "llmos.syscalls.sdk.asynchronous": (
@@ -105,6 +108,7 @@ _EXPORTS = {
         "connect",
     ),
     "llmos.syscalls.sdk.blocking_generation": ("Generation",),
+    "llmos.syscalls.sdk.requests": ("SamplingOptions",),
 }
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
 
@@ -139,12 +143,14 @@ __all__ = [
     "Process",
     "ProcessInfo",
     "ProtocolError",
+    "SamplingOptions",
     "Signal",
     "State",
     "System",
     "SystemInfo",
     "Tier",
     "TimedOut",
+    "TokenLogprob",
     "TryAgain",
     "Usage",
     "Why",

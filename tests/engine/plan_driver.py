@@ -12,7 +12,7 @@ from pathlib import Path
 
 from llmos.drivers.engine.host_memory import create_host_memory
 from llmos.drivers.engine.loading import load_engine
-from llmos.drivers.engine.settings import EngineSettings, WeightFormat
+from llmos.drivers.engine.settings import DeviceKind, EngineSettings, NumberFormat, WeightFormat
 from llmos.kernel.ports.engine import (
     Chunk,
     Direction,
@@ -52,11 +52,14 @@ class PlanDriver:
         page_tokens: int = 8,
         device_pages: int = 96,
         host_memory: int = 1 << 20,
+        device: DeviceKind = DeviceKind.CPU,
     ) -> None:
         descriptor = create_host_memory(host_memory)
         settings = EngineSettings(
             model="small",
             directory=str(directory),
+            device=device,
+            dtype=NumberFormat.FLOAT32,
             weights=weights,
             page_tokens=page_tokens,
             device_pages=device_pages,
