@@ -21,6 +21,7 @@ LIMIT_NAMES = Limits.__struct_fields__
 def spawn(kernel: KernelState, event: Spawn, now: float) -> list[Effect]:
     """A new process without context."""
     _refuse_when_draining(kernel)
+    _check_room(kernel, 1)
     kernel.engine(event.model)
     if event.parent != INIT:
         _check_children(kernel, kernel.table.living(event.parent), 1)
@@ -49,6 +50,7 @@ def spawn(kernel: KernelState, event: Spawn, now: float) -> list[Effect]:
 def fork(kernel: KernelState, event: Fork, now: float) -> list[Effect]:
     """Children with the same context: they refer to the same pages, and whoever writes a shared one copies it first."""
     _refuse_when_draining(kernel)
+    _check_room(kernel, len(event.children))
     parent = kernel.table.living(event.pid)
     _check_children(kernel, parent, len(event.children))
     pager = kernel.engine_of(parent).pager
@@ -269,6 +271,14 @@ def _check_children(kernel: KernelState, parent: Process, more: int) -> None:
         raise LimitExceeded(
             f"{limit_text(parent, 'children', limit)}: it has {living}, {more} more are asked for",
             "llmosctl limit",
+        )
+
+
+def _check_room(kernel: KernelState, more: int) -> None:
+    most = kernel.settings.max_processes
+    if len(kernel.table) + more > most:
+        raise TryAgain(
+            f"the process table has room for {most} processes", "wait for, or kill, some that are not needed"
         )
 
 

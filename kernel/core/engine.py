@@ -22,6 +22,7 @@ class CoreSettings:
     policy: Policy = FAIR
     aging_seconds: float = 10.0
     secret: bytes = b""
+    max_processes: int = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,11 +61,6 @@ def _scheduling(engine: Engine) -> None:
             _hold(process.computed <= run.planned, f"{process.pid} planned what it computed")
             _hold(run.samples_in_flight >= 0, f"{process.pid} has samples in flight")
         _hold(process.computed <= len(process.tokens), f"{process.pid} computed known tokens only")
-        limit = process.limits.context_tokens
-        _hold(
-            limit is None or process.generation is None or len(process.tokens) <= limit,
-            f"{process.pid} is within its limit",
-        )
     if engine.ready is not None:
         _hold(len(engine.running) <= engine.ready.max_batch, "no more run than there are slots")
         _hold(len(engine.in_flight) <= engine.ready.lookahead + 1, "no more plans are in flight than wanted")

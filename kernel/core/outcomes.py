@@ -14,6 +14,9 @@ from llmos.kernel.ports.engine import Broken, Outcome, Ready, Sampled, SequenceI
 from llmos.syscalls.abi.errors import DeviceError
 from llmos.syscalls.abi.words import FinishReason, State
 
+FATAL_STEPS = 3
+"""After so many engines in a row that died in its steps, a process is taken for the cause and its generation fails."""
+
 
 def engine_up(engine: Engine, ready: Ready) -> None:
     """A new engine is ready. Pools survive when their geometry is the same; otherwise all KV is computed again."""
@@ -33,6 +36,7 @@ def engine_down(engine: Engine, reason: str, refused: bool, now: float) -> list[
     if engine.ready is not None:
         engine.counters.restarts += 1
     engine.ready, engine.detail = None, reason
+    suspects = _suspects(engine)
     engine.in_flight.clear()
     engine.closing.clear()
     for process in list(engine.running.values()):
@@ -45,6 +49,9 @@ def engine_down(engine: Engine, reason: str, refused: bool, now: float) -> list[
             forget_lost(process, engine.pager)
             _restart_run(process)
     effects = _settle_swaps(engine)
+    for process in suspects:
+        error = DeviceError(f"{FATAL_STEPS} engines in a row died in a step of process {process.pid}: {reason}")
+        effects += fail(engine, process, error, now)
     if refused:
         engine.refused = reason
         for process in _processes(engine):
@@ -72,6 +79,14 @@ def step_done(engine: Engine, outcome: Outcome, settings: CoreSettings, now: flo
     return effects + _settle_swaps_in(engine)
 
 
+def _suspects(engine: Engine) -> list[Process]:
+    """Who was in a step of an engine that died, so often without one that went well that it must be the cause."""
+    in_step = {part.process.pid: part.process for flight in engine.in_flight for part in flight.parts}
+    for process in in_step.values():
+        process.fatal_steps += 1
+    return [process for process in in_step.values() if process.fatal_steps >= FATAL_STEPS and process.run is not None]
+
+
 def _part_done(
     engine: Engine,
     part: Part,
@@ -81,6 +96,7 @@ def _part_done(
     now: float,
 ) -> list[Effect]:
     process, run = part.process, part.run
+    process.fatal_steps = 0
     if run.sequence in broken:
         return fail(engine, process, DeviceError(f"the model failed: {broken[run.sequence].message}"), now)
     if engine.pager is None:

@@ -146,6 +146,8 @@ class Process:
     boost: int = 0
     """Ranks gained by waiting long."""
     preempted: bool = False
+    fatal_steps: int = 0
+    """Engines in a row that died in a step of this process."""
     skipped: int = 0
     """Steps it sat out for the prefill of a higher class."""
     service: float = 0.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from llmos.kernel.core import events as ev
 from llmos.kernel.core import views
@@ -271,34 +271,45 @@ class Handlers:
         self._shell.when_swapped(Pid(number), out, settled)
 
 
-Handler = Callable[[Authorized, Any, Channel], None]
-"""A handler takes the request type that the table names for its call; the codec guarantees it."""
+Handler = Callable[[Authorized, Record, Channel], None]
+Request = TypeVar("Request", bound=Record)
+
+
+def _taking(kind: type[Request], handler: Callable[[Authorized, Request, Channel], None]) -> Handler:
+    """The handler for requests of one type; the codec made sure that no other comes."""
+
+    def checked(by: Authorized, request: Record, channel: Channel) -> None:
+        if not isinstance(request, kind):
+            raise TypeError(f"{by.action} got a {type(request).__name__}")
+        handler(by, request, channel)
+
+    return checked
 
 
 def _table(handlers: Handlers) -> dict[str, Handler]:
     table: dict[str, Handler] = {
-        "proc.spawn": handlers.spawn,
-        "proc.fork": handlers.fork,
-        "proc.signal": handlers.signal,
-        "proc.wait": handlers.wait,
-        "proc.info": handlers.info,
-        "proc.list": handlers.list,
-        "proc.renice": handlers.renice,
-        "proc.limits": handlers.limits,
-        "proc.swap_out": handlers.swap_out,
-        "proc.swap_in": handlers.swap_in,
-        "proc.why": handlers.why,
-        "ctx.append": handlers.append,
-        "ctx.read": handlers.read,
-        "ctx.truncate": handlers.truncate,
-        "ctx.rewind": handlers.rewind,
-        "ctx.advise": handlers.advise,
-        "gen.generate": handlers.generate,
-        "gen.cancel": handlers.cancel,
-        "sys.info": handlers.sys_info,
-        "sys.metrics": handlers.metrics,
-        "sys.drain": handlers.drain,
-        "sys.shutdown": handlers.shutdown,
+        "proc.spawn": _taking(m.Spawn, handlers.spawn),
+        "proc.fork": _taking(m.Fork, handlers.fork),
+        "proc.signal": _taking(m.SendSignal, handlers.signal),
+        "proc.wait": _taking(m.Wait, handlers.wait),
+        "proc.info": _taking(m.OnProcess, handlers.info),
+        "proc.list": _taking(m.ListProcesses, handlers.list),
+        "proc.renice": _taking(m.Renice, handlers.renice),
+        "proc.limits": _taking(m.SetLimits, handlers.limits),
+        "proc.swap_out": _taking(m.SwapOut, handlers.swap_out),
+        "proc.swap_in": _taking(m.OnProcess, handlers.swap_in),
+        "proc.why": _taking(m.OnProcess, handlers.why),
+        "ctx.append": _taking(m.Append, handlers.append),
+        "ctx.read": _taking(m.OnProcess, handlers.read),
+        "ctx.truncate": _taking(m.Truncate, handlers.truncate),
+        "ctx.rewind": _taking(m.Rewind, handlers.rewind),
+        "ctx.advise": _taking(m.Advise, handlers.advise),
+        "gen.generate": _taking(m.Generate, handlers.generate),
+        "gen.cancel": _taking(m.OnProcess, handlers.cancel),
+        "sys.info": _taking(m.Nothing, handlers.sys_info),
+        "sys.metrics": _taking(m.Nothing, handlers.metrics),
+        "sys.drain": _taking(m.Drain, handlers.drain),
+        "sys.shutdown": _taking(m.Nothing, handlers.shutdown),
     }
     if table.keys() != BY_NAME.keys():
         raise AssertionError(f"calls without handler or handlers without call: {table.keys() ^ BY_NAME.keys()}")

@@ -226,3 +226,33 @@ def test_appending_while_it_is_computed_ahead_is_fine() -> None:
     house.generate(pid, 3, ignore_eos=True)
     house.run()
     assert house.tokens[pid] == house.expected[pid]
+
+
+def test_a_process_in_whose_steps_engine_after_engine_dies_is_given_up_and_the_others_go_on() -> None:
+    house = Harness()
+    bad = house.with_context(10)
+    house.generate(bad, 10, ignore_eos=True)
+    for _ in range(3):
+        house.schedule()
+        house.engine_dies()
+        house.engine_up()
+    ended = house.ended[bad]
+    assert isinstance(ended, fx.Failed)
+    assert "3 engines in a row died" in ended.error.message
+    good = house.with_context(10)
+    house.generate(good, 5, ignore_eos=True)
+    house.run()
+    assert house.tokens[good] == house.expected[good]
+
+
+def test_an_engine_that_dies_between_good_steps_is_nobodys_fault() -> None:
+    house = Harness()
+    pid = house.with_context(10)
+    house.generate(pid, 10, ignore_eos=True)
+    for _ in range(6):
+        house.step()
+        house.schedule()
+        house.engine_dies()
+        house.engine_up()
+    house.run()
+    assert house.tokens[pid] == house.expected[pid]
