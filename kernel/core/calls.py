@@ -11,6 +11,7 @@ from llmos.kernel.core.pager import Pager
 from llmos.kernel.core.planner import too_long
 from llmos.kernel.core.process import Generation, LimitSetters, Process, Run
 from llmos.kernel.core.residency import activate_all, bring_in_all, deactivate_all, pages_for, trim
+from llmos.kernel.core.sharing import scope_key
 from llmos.kernel.core.state import KernelState
 from llmos.syscalls.abi.errors import Busy, DeviceError, InvalidArgument, LimitExceeded, OutOfPages, TryAgain
 from llmos.syscalls.abi.words import INIT, FinishReason, Limits, Pid, State
@@ -37,6 +38,7 @@ def spawn(kernel: KernelState, event: Spawn, now: float) -> list[Effect]:
         weight=event.weight,
         deadline=event.deadline,
         limits=event.limits,
+        share_key=scope_key(kernel.settings.secret, event.principal),
         limit_setters=LimitSetters().with_(_given(event.limits), event.principal),
         since=now,
         arrival=kernel.new_arrival(),
@@ -70,9 +72,8 @@ def renice(kernel: KernelState, event: Renice, now: float) -> list[Effect]:
     queued = process in engine.queue
     if queued:
         engine.queue.remove(process)
-    process.priority = event.priority or process.priority
+    process.reclass(event.priority or process.priority)
     process.weight = event.weight or process.weight
-    process.boost = 0
     process.note(now, f"reniced by {event.by}: {process.priority.value}, weight {process.weight}")
     if queued:
         engine.queue.add(process, now)
@@ -316,6 +317,7 @@ def _child(kernel: KernelState, parent: Process, pid: Pid, now: float) -> Proces
         weight=parent.weight,
         deadline=parent.deadline,
         limits=parent.limits,
+        share_key=parent.share_key,
         limit_setters=parent.limit_setters,
         since=now,
         arrival=kernel.new_arrival(),

@@ -27,7 +27,7 @@ class Kernel(KernelState):
             case ev.Schedule():
                 return self._schedule(now)
             case ev.StepDone(model, outcome):
-                return outcomes.step_done(self.engine(model), outcome, self.settings, now)
+                return outcomes.step_done(self.engine(model), outcome, now)
             case ev.EngineUp(ready):
                 outcomes.engine_up(self.engine(ready.model), ready)
                 return []

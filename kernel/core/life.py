@@ -53,7 +53,7 @@ def continue_(engine: Engine, process: Process, now: float, why: str) -> None:
 def end_run(engine: Engine, process: Process) -> Run | None:
     """Its run is over; what is in flight for it will be ignored."""
     run, process.run = process.run, None
-    process.preempted, process.boost = False, 0
+    process.preempted = False
     if run is not None and run.opened:
         engine.closing.append(run.sequence)
     return run

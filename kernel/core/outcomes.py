@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from llmos.kernel.core.effects import Effect, SwapSettled, Token
-from llmos.kernel.core.engine import CoreSettings, Engine, Part
+from llmos.kernel.core.engine import Engine, Part
 from llmos.kernel.core.life import fail, finish, leave
 from llmos.kernel.core.pager import Pager
 from llmos.kernel.core.policy import INPUT_COST, OUTPUT_COST
 from llmos.kernel.core.process import Generation, Process
 from llmos.kernel.core.residency import confirm, forget_lost
-from llmos.kernel.core.sharing import scope_key
 from llmos.kernel.ports.engine import Broken, Outcome, Ready, Sampled, SequenceId
 from llmos.syscalls.abi.errors import DeviceError
 from llmos.syscalls.abi.words import FinishReason, State
+
+AGED_TURN = 64.0
+"""Service, in weighted tokens, that a process gets at the rank it gained by waiting before it is back in its class."""
 
 FATAL_STEPS = 3
 """After so many engines in a row that died in its steps, a process is taken for the cause and its generation fails."""
@@ -59,7 +61,7 @@ def engine_down(engine: Engine, reason: str, refused: bool, now: float) -> list[
     return effects
 
 
-def step_done(engine: Engine, outcome: Outcome, settings: CoreSettings, now: float) -> list[Effect]:
+def step_done(engine: Engine, outcome: Outcome, now: float) -> list[Effect]:
     """A plan was carried out: complete its moves, confirm its KV, take its tokens."""
     if engine.pager is None or not engine.in_flight or engine.in_flight[0].number != outcome.number:
         raise AssertionError(f"outcome {outcome.number} belongs to no plan in flight")
@@ -75,7 +77,8 @@ def step_done(engine: Engine, outcome: Outcome, settings: CoreSettings, now: flo
         for page in part.written:
             engine.pager.unpin(page)
         if part.process.run is part.run:
-            effects += _part_done(engine, part, sampled, broken, settings, now)
+            effects += _part_done(engine, part, sampled, broken, now)
+    engine.queue.settle()
     return effects + _settle_swaps_in(engine)
 
 
@@ -92,7 +95,6 @@ def _part_done(
     part: Part,
     sampled: dict[SequenceId, Sampled],
     broken: dict[SequenceId, Broken],
-    settings: CoreSettings,
     now: float,
 ) -> list[Effect]:
     process, run = part.process, part.run
@@ -102,7 +104,7 @@ def _part_done(
     if engine.pager is None:
         raise AssertionError("an outcome without pools")
     again = process.recomputed_tokens
-    confirm(process, engine.pager, scope_key(settings.secret, process.principal), part.start, part.count)
+    confirm(process, engine.pager, process.share_key, part.start, part.count)
     engine.counters.recomputed_tokens += process.recomputed_tokens - again
     run.samples_in_flight -= part.sampled
     _charge(engine, part)
@@ -117,6 +119,8 @@ def _charge(engine: Engine, part: Part) -> None:
     service = part.count * INPUT_COST + part.sampled * OUTPUT_COST
     part.run.admitted_service += service
     engine.queue.charge(part.process, service)
+    if part.process.boost and part.run.admitted_service >= AGED_TURN:
+        part.process.reclass(part.process.priority)
     if part.sampled and part.count == 1:
         engine.counters.decode_tokens += 1
     else:

@@ -26,7 +26,6 @@ from llmos.kernel.core.residency import (
     swap_out_step,
     write,
 )
-from llmos.kernel.core.sharing import scope_key
 from llmos.kernel.ports.engine import Chunk, Open, Plan, Ready, SamplingParameters
 from llmos.syscalls.abi.errors import Error, MessageTooLong, OutOfPages
 from llmos.syscalls.abi.words import FinishReason, PriorityClass, State
@@ -136,7 +135,7 @@ class Planner:
         return True
 
     def _share(self, process: Process) -> int:
-        gained = attach_shared(process, self.pager, self._key(process))
+        gained = attach_shared(process, self.pager, process.share_key)
         run = process.run
         if run is not None and gained:
             run.planned = process.computed
@@ -324,9 +323,6 @@ class Planner:
         return False
 
     # --- words
-
-    def _key(self, process: Process) -> bytes:
-        return scope_key(self.settings.secret, process.principal)
 
     def _account_evictions(self) -> None:
         evicted, self.pager.evicted = self.pager.evicted, []

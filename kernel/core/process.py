@@ -143,8 +143,12 @@ class Process:
     swapping_out: bool = False
     swapping_in: bool = False
     swap_moved: int = 0
-    boost: int = 0
-    """Ranks gained by waiting long."""
+    share_key: bytes = b""
+    """Key of the content ids of its pages: its share scope."""
+    rank: int = field(init=False, default=0)
+    """Importance: its class's, with what it gained by waiting. Written by `reclass` and `promote` only."""
+    boost: int = field(init=False, default=0)
+    """Ranks gained by waiting long; lost when it has had its turn."""
     preempted: bool = False
     fatal_steps: int = 0
     """Engines in a row that died in a step of this process."""
@@ -161,11 +165,21 @@ class Process:
     wait_seconds: float = 0.0
     history: deque[Entry] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
-    @property
-    def rank(self) -> int:
-        """Its class's rank, with what it gained by waiting; aging stops below `realtime`."""
-        base = RANK[self.priority]
-        return base if base == RANK[PriorityClass.REALTIME] else min(base + self.boost, RANK[PriorityClass.INTERACTIVE])
+    def __post_init__(self) -> None:
+        self.reclass(self.priority)
+
+    def reclass(self, priority: PriorityClass) -> None:
+        """Give it a class; what it gained by waiting is gone."""
+        self.priority, self.boost = priority, 0
+        self.rank = RANK[priority]
+
+    def promote(self) -> bool:
+        """One rank more for having waited long, below `realtime`; False when there is none."""
+        if self.rank >= RANK[PriorityClass.INTERACTIVE]:
+            return False
+        self.boost += 1
+        self.rank += 1
+        return True
 
     @property
     def alive(self) -> bool:

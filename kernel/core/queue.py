@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from sortedcontainers import SortedDict, SortedKeyList
 
 from llmos.kernel.core.pager import RANKS
-from llmos.kernel.core.policy import Key, Policy, policy_for
+from llmos.kernel.core.policy import STANDARD_WEIGHT, Key, Policy, policy_for
 from llmos.kernel.core.process import Process
 
 
@@ -104,6 +104,7 @@ class ReadyQueue:
         self._tickets: dict[int, _Ticket] = {}
         self._aging: list[tuple[float, int, float]] = []
         self._floors: dict[str, float] = {}
+        self._unsettled: dict[tuple[int, str], float] = {}
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -152,9 +153,19 @@ class ReadyQueue:
         return above + len(own.front) + int(lane.tickets.index(ticket))
 
     def charge(self, process: Process, service: float) -> None:
-        """The process got service, in tokens weighted by cost. (Sheng et al., OSDI 2024; start lifted as in CFS.)"""
-        process.service += service * 100 / process.weight
-        self._ranks[process.rank].charge(policy_for(self.policy, process).lane(process), service)
+        """The process got service, in tokens weighted by cost. (Sheng et al., OSDI 2024; start lifted as in CFS.)
+
+        Lanes are charged by the next `settle`: once a step, not once a process.
+        """
+        process.service += service * STANDARD_WEIGHT / process.weight
+        lane = process.rank, policy_for(self.policy, process).lane(process)
+        self._unsettled[lane] = self._unsettled.get(lane, 0.0) + service
+
+    def settle(self) -> None:
+        """Charge the lanes for the service that was given since the last time."""
+        for (rank, lane), service in self._unsettled.items():
+            self._ranks[rank].charge(lane, service)
+        self._unsettled.clear()
 
     def lift(self, running: list[Process]) -> None:
         """Remember, per principal, the least counter among those served, so that newcomers start there."""
@@ -178,10 +189,7 @@ class ReadyQueue:
             if ticket is None or ticket.at != since:
                 continue
             process = ticket.process
-            rank = process.rank
-            process.boost += 1
-            if process.rank == rank:
-                process.boost -= 1
+            if not process.promote():
                 continue
             self.remove(process)
             process.note(now, f"waited {self.aging_seconds:g} s: one class higher until it has run")
