@@ -165,13 +165,14 @@ class _Template:
 
 
 def _environment(settings: EngineSettings) -> dict[str, str]:
-    """The template's environment: never online, and able to import what this process can."""
+    """The template's environment: never online, no CUDA before the fork, and able to import what this process can."""
     sources = str(Path(__file__).parents[3])
     inherited = os.environ.get("PYTHONPATH")
     environment = dict(os.environ)
     environment["PYTHONPATH"] = f"{sources}{os.pathsep}{inherited}" if inherited else sources
     environment["HF_HUB_OFFLINE"] = "1"
     environment["TOKENIZERS_PARALLELISM"] = "false"
+    environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     if "OMP_WAIT_POLICY" not in environment:
         environment.setdefault("GOMP_SPINCOUNT", _SPINS)
     if settings.threads is not None:

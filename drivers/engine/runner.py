@@ -33,6 +33,9 @@ from llmos.kernel.ports.engine import (
 _WASTE = {"cpu": 384, "cuda": 16384}
 """Padding, in tokens, that costs about as much as the attention operators of one more group."""
 
+_STAND_IN = 0
+"""Fed on in place of a token that could not be chosen: a plan that does so may be on its way already."""
+
 
 class PlanError(Exception):
     """The kernel asked for something that cannot be: its bug."""
@@ -193,7 +196,7 @@ class Runner:
         sampled, broken = [], []
         for part, sequence, choice in zip(parts, sequences, choices, strict=True):
             if choice is None:
-                sequence.last = None
+                sequence.last = _STAND_IN
                 message = f"the logits for position {part.span.end} are not numbers"
                 broken.append(Broken(part.chunk.sequence, message))
             else:

@@ -20,6 +20,9 @@ from llmos.kernel.ports.engine import SamplingParameters
 
 _MANTISSA = 53
 
+_NUCLEUS_GUESSES = (512, 8192)
+"""So many tokens almost always hold the nucleus; finding them is much cheaper than sorting the vocabulary."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -100,17 +103,15 @@ def _filtered(scores: Tensor, entry: SamplingParameters) -> Tensor:
 def _nucleus(weights: Tensor, top_p: float) -> Tensor:
     """Keep the likeliest tokens until they make up `top_p`: those before which less than that was kept."""
     mass = top_p * float(weights.sum())
-    best = min(len(weights), _NUCLEUS_GUESS)
-    values, order = torch.topk(weights, best)
-    if float(values.sum()) < mass:
+    for guess in _NUCLEUS_GUESSES:
+        values, order = torch.topk(weights, min(len(weights), guess))
+        if float(values.sum()) >= mass:
+            break
+    else:
         values, order = torch.sort(weights, descending=True, stable=True)
     before = values.cumsum(0) - values
     kept = order[(before < mass) | (before == 0.0)]
     return torch.zeros_like(weights).index_copy_(0, kept, weights[kept])
-
-
-_NUCLEUS_GUESS = 512
-"""So many tokens almost always hold the nucleus; finding them is much cheaper than sorting the vocabulary."""
 
 
 def _described(token: int, raw: Tensor, entry: SamplingParameters) -> Choice:

@@ -57,7 +57,7 @@ class Supervisor:
             return
         self._watched = self._engine.fileno()
         self._loop.add_reader(self._watched, self._drain)
-        log.info("engine of %s started, os pid %d", self._launcher.model, self._engine.os_pid)
+        log.info("an engine of %s starts", self._launcher.model)
 
     def submit(self, plan: Plan) -> None:
         """Send a plan; if the engine is gone, the listener is told instead."""
@@ -81,6 +81,7 @@ class Supervisor:
             while self._engine is not None and (report := self._engine.receive()) is not None:
                 if isinstance(report, Ready):
                     self._up_since = self._loop.time()
+                    log.info("the engine of %s is up, os pid %d", self._launcher.model, self._engine.os_pid)
                 self._listener.engine_report(self._launcher.model, report)
         except EngineGone as gone:
             self._down(gone)

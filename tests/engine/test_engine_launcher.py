@@ -162,6 +162,21 @@ def test_closing_the_launcher_ends_its_engines(model_directory: ModelDirectory) 
     assert open_descriptors() == before
 
 
+def test_a_template_that_died_is_started_anew(model_directory: ModelDirectory) -> None:
+    before = children()
+    launcher = Launcher(settings_for(model_directory("llama")))
+    engine = started(launcher)
+    template = psutil.Process(engine.os_pid).parent()
+    assert template is not None
+    template.kill()
+    with pytest.raises(EngineGone, match="template"):
+        report(engine)
+    engine.kill()
+    started(launcher).kill()
+    launcher.close()
+    assert children() == before
+
+
 def test_a_launcher_may_be_closed_while_its_first_engine_is_still_on_its_way(model_directory: ModelDirectory) -> None:
     launcher = Launcher(settings_for(model_directory("llama")))
     engine = launcher.launch()

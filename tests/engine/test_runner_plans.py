@@ -97,6 +97,8 @@ def test_a_sequence_whose_pages_are_no_numbers_breaks_alone_and_leaves_clean_pag
     assert [entry.sequence for entry in outcome.broken] == [broken.id]
     assert "not numbers" in outcome.broken[0].message
     driver.take(healthy, outcome)
+    on_its_way = driver.plan([driver.chunk(broken, 1, sample=True, fed_back=True)])
+    assert [entry.sequence for entry in on_its_way.broken] == [broken.id]
     assert healthy.tokens[20:] == driver.generate(prompt(10, 20), 2)
     driver.plan(closed=[broken.id])
     driver.free = broken.pages
