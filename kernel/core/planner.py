@@ -162,7 +162,9 @@ class Planner:
         run = process.run
         if run is None:
             raise AssertionError(f"process {process.pid} was ready without work")
-        run.unsent_from = min(run.unsent_from, bring_in_all(process, self.pager))
+        bring_in_all(process, self.pager)
+        # While it did not run, its pages may have left and come back elsewhere, moved by others that share them.
+        run.unsent_from = 0
         run.admitted_service = 0.0
         if not run.began and run.generation is not None:
             run.generation.cached_tokens = process.computed

@@ -144,18 +144,13 @@ def swap_out_step(process: Process, pager: Pager) -> tuple[int, int, bool]:
     return left, under_way, short
 
 
-def bring_in_all(process: Process, pager: Pager) -> int:
-    """Give every page of an activated process a device slot; there must be enough. Returns the first index that
-    changed.
-    """
-    first = len(process.pages)
-    for index, page in enumerate(process.pages):
+def bring_in_all(process: Process, pager: Pager) -> None:
+    """Give every page of an activated process a device slot; there must be enough."""
+    for page in process.pages:
         if page.device is None:
             if not pager.bring_in(page):
                 raise AssertionError("no device slot, though enough were counted")
             process.swapped_in_pages += int(page.filled > 0)
-            first = min(first, index)
-    return first
 
 
 def _own(page: Page, pager: Pager, offset: int) -> bool:
