@@ -1,8 +1,8 @@
 """The reference: what transformers' own `generate` says, eager and in fp32. `python -m ... MODEL_DIRECTORY OUTPUT`
 
 Run in a process of its own, once a session; the record goes to OUTPUT as JSON. Two sets of prompts: `varied` from 5 to
-1,500 tokens, one after the other, and `equal`, which are all of one length, so that they make one batch without
-padding. All texts come with Python or with this repository.
+1,500 tokens, and `equal`, which are all of one length. What is of one length makes a batch without padding. All texts
+come with Python or with this repository.
 """
 
 from __future__ import annotations
@@ -12,15 +12,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TIE = 1e-4
 """Logits closer than this may be ordered either way."""
 
 VARIED_TOKENS = 24
-EQUAL_PROMPTS, EQUAL_LENGTH, EQUAL_TOKENS = 12, 192, 64
-LENGTHS = (5, 6, 8, 11, 15, 21, 31, 32, 33, 47, 63, 64, 65, 90, 128, 129, 200, 300, 450, 1000, 1250, 1500)
+EQUAL_PROMPTS, EQUAL_LENGTH, EQUAL_TOKENS = 12, 96, 48
+LENGTHS = ((5, 3), (11, 2), (31, 2), (32, 3), (33, 2), (65, 3), (129, 2), (400, 1), (1000, 1), (1500, 1))
+"""How long the varied prompts are, and how many there are of each length."""
+
 QUESTIONS = ("What is the capital of France?", "Name three colours.", "Schreib ein Gedicht über die Nordsee.")
 MODULES = (
     *(
@@ -52,6 +58,24 @@ MODULES = (
 )
 MOST_CHARACTERS = 12_000
 LICENSE = Path(__file__).parents[2] / "LICENSE"
+
+
+Tokens = tuple[int, ...]
+
+
+class Said(Protocol):
+    """What `generate` gives: token ids, prompt included, and for each step the logits of all rows."""
+
+    sequences: Tensor
+    logits: tuple[Tensor, ...]
+
+
+class Generates(Protocol):
+    """A model of transformers, as far as it is used here."""
+
+    def generate(self, inputs: Tensor, **options: object) -> Said:
+        """Continue every row."""
+        ...
 
 
 class Continuation(msgspec.Struct, frozen=True):
@@ -103,39 +127,52 @@ def main(directory: str, output: str) -> None:
     model.eval()
     model.generation_config.eos_token_id = None
 
-    def generate(prompts: list[tuple[int, ...]], count: int, questions: Sequence[str]) -> Iterator[Continuation]:
-        ids = torch.tensor(prompts)
-        said = model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            do_sample=False,
-            max_new_tokens=count,
-            pad_token_id=0,
-            output_logits=True,
-            return_dict_in_generate=True,
-        )
-        best = torch.stack(said.logits).topk(2).values
-        margins = (best[..., 0] - best[..., 1]).T
-        for row, prompt in enumerate(prompts):
-            tokens = said.sequences[row, len(prompt) :]
-            yield Continuation(prompt, tuple(tokens.tolist()), tuple(margins[row].tolist()), questions[row])
-
-    def chat(question: str) -> tuple[int, ...]:
+    def chat(question: str) -> Tokens:
         messages = [{"role": "user", "content": question}]
-        return tuple(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"])
+        text = str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        return tuple(tokenizer.encode(text, add_special_tokens=False))
 
-    encoded = [tuple(tokenizer.encode(text[:MOST_CHARACTERS])) for text in _texts()]
-    longest = sorted(encoded, key=len, reverse=True)
-    plain = [tokens[:length] for length, tokens in zip(reversed(LENGTHS), longest, strict=False)]
-    assert [len(tokens) for tokens in plain] == list(reversed(LENGTHS)), "the texts are too short"
-    alike = [tokens[-EQUAL_LENGTH:] for tokens in longest[:EQUAL_PROMPTS]]
+    texts = [tuple(tokenizer.encode(text[:MOST_CHARACTERS])) for text in _texts()]
+    source = cast(Generates, model)
     varied: list[Continuation] = []
-    for tokens in plain:
-        varied += generate([tokens], VARIED_TOKENS, [""])
+    for batch in _batches(texts):
+        varied += _continue(source, batch, VARIED_TOKENS)
     for question in QUESTIONS:
-        varied += generate([chat(question)], VARIED_TOKENS, [question])
-    equal = tuple(generate(alike, EQUAL_TOKENS, [""] * EQUAL_PROMPTS))
-    Path(output).write_bytes(msgspec.json.encode(Reference(tuple(varied), equal)))
+        (answer,) = _continue(source, [chat(question)], VARIED_TOKENS)
+        varied.append(msgspec.structs.replace(answer, question=question))
+    long_ones = [tokens for tokens in texts if len(tokens) > EQUAL_LENGTH][-EQUAL_PROMPTS:]
+    equal = _continue(source, [tokens[-EQUAL_LENGTH:] for tokens in long_ones], EQUAL_TOKENS)
+    Path(output).write_bytes(msgspec.json.encode(Reference(tuple(varied), tuple(equal))))
+
+
+def _batches(texts: Sequence[Tokens]) -> Iterator[list[Tokens]]:
+    """Beginnings of texts, each of another one, in batches of one length."""
+    left = sorted(texts, key=len)
+    for length, count in LENGTHS:
+        found = [tokens for tokens in left if len(tokens) >= length][:count]
+        assert len(found) == count, f"there are not enough texts of {length} tokens"
+        for tokens in found:
+            left.remove(tokens)
+        yield [tokens[:length] for tokens in found]
+
+
+def _continue(model: Generates, prompts: Sequence[Tokens], count: int) -> list[Continuation]:
+    import torch
+
+    ids = torch.tensor(prompts)
+    said = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        max_new_tokens=count,
+        pad_token_id=0,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    best = torch.stack(said.logits, dim=1).topk(2).values
+    margins = (best[..., 0] - best[..., 1]).tolist()
+    tokens = said.sequences[:, ids.shape[1] :].tolist()
+    return [Continuation(*row) for row in zip(prompts, map(tuple, tokens), map(tuple, margins), strict=True)]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ def raw(roomy: House) -> Iterator[RawClient]:
         yield client
 
 
-WRONG_ARGUMENTS = (
+WRONG_ARGUMENTS: tuple[tuple[str, object], ...] = (
     ("proc.spawn", {"priority": "urgent"}),
     ("proc.spawn", {"priority": 3}),
     ("proc.spawn", {"weight": 0}),
@@ -60,9 +60,9 @@ WRONG_ARGUMENTS = (
 )
 
 
-@pytest.mark.parametrize(("call", "arguments"), WRONG_ARGUMENTS)
-def test_wrong_types_and_unknown_fields_are_refused_by_name(raw: RawClient, call: str, arguments: object) -> None:
-    assert raw.error(call, arguments) in ("EINVAL", "EPROTO", "ESRCH")
+def test_wrong_types_and_unknown_fields_are_invalid_arguments(raw: RawClient) -> None:
+    answers = {(call, repr(arguments)): raw.error(call, arguments) for call, arguments in WRONG_ARGUMENTS}
+    assert answers == dict.fromkeys(answers, "EINVAL")
     assert "ok" in raw.call("sys.info", {})
 
 
@@ -135,7 +135,7 @@ def test_who_speaks_no_curve_hears_nothing(roomy: House, tcp: bool) -> None:
         socket.send(packed({"v": 1, "id": 1, "call": "sys.shutdown", "args": {}}))
         assert monitor.poll(30_000), "nobody refused the connection"
         assert not socket.poll(0)
-        socket.monitor(None, 0)  # type: ignore[arg-type]  # None ends the monitor, which the stubs do not know
+        socket.monitor(None, 0)
     assert roomy.system.info().processes >= 1
 
 
@@ -199,7 +199,12 @@ def test_generating_after_nothing_and_twice_at_once_is_refused(roomy: House, ref
     process, generation = roomy.begin(reference.varied[-2])
     with pytest.raises(llmos.Busy):
         greedy(process, 4).result()
-    for change in (lambda: process.append([1]), lambda: process.rewind(1), lambda: process.truncate(1)):
+    changes: tuple[Callable[[], int], ...] = (
+        lambda: process.append([1]),
+        lambda: process.rewind(1),
+        lambda: process.truncate(1),
+    )
+    for change in changes:
         with pytest.raises(llmos.Busy):
             change()
     assert ties(reference.varied[-2], generation.result().token_ids) <= 1
@@ -207,7 +212,8 @@ def test_generating_after_nothing_and_twice_at_once_is_refused(roomy: House, ref
 
 def test_contexts_cannot_be_cut_beyond_their_ends(roomy: House) -> None:
     process = roomy.context([1, 2, 3])
-    for change in (lambda: process.rewind(4), lambda: process.truncate(4)):
+    changes: tuple[Callable[[], int], ...] = (lambda: process.rewind(4), lambda: process.truncate(4))
+    for change in changes:
         with pytest.raises(llmos.InvalidArgument, match="3"):
             change()
     assert process.read().token_ids == (1, 2, 3)
