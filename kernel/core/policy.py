@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from llmos.kernel.core.process import Process
 from llmos.syscalls.abi.words import PriorityClass
 
-QUANTUM = 512.0
-"""Weighted tokens that a process may be ahead of a waiting one of its class before it yields."""
+QUANTUM = 2048.0
+"""Weighted tokens that a process may be ahead of a waiting one of its class before it yields.
+
+It bounds the service gap between backlogged principals. Yielding costs a swap, so it must be worth more than reading a usual
+prompt: with a smaller one, processes that had just computed their contexts gave them up before they wrote a word.
+"""
 
 INPUT_COST, OUTPUT_COST = 1.0, 2.0
 """Service charged per token fed from the context and per token generated (Sheng et al., Fairness in Serving LLMs,

@@ -6,6 +6,7 @@ import pytest
 
 from llmos.drivers.simulator.engine import simulated_ready
 from llmos.kernel.core import events as ev
+from llmos.kernel.core.policy import INPUT_COST, OUTPUT_COST, QUANTUM
 from llmos.kernel.ports.engine import Plan
 from llmos.syscalls.abi.words import Pid, PriorityClass, State
 from tests.simulation import Harness
@@ -124,15 +125,33 @@ def served(house: Harness, pids: list[Pid]) -> list[int]:
 
 
 def test_two_principals_share_a_class_evenly_whatever_the_number_of_their_processes() -> None:
-    house = Harness(simulated_ready(max_batch=1, device_pages=64, host_pages=256, context_limit=4096))
+    house = Harness(simulated_ready(max_batch=1, device_pages=64, host_pages=2048, context_limit=8192))
     many = [house.with_context(3, principal="alice") for _ in range(3)]
     single = house.with_context(3, principal="bob")
     for pid in (*many, single):
-        house.generate(pid, 1200, ignore_eos=True)
-    for _ in range(2400):
+        house.generate(pid, 100, ignore_eos=True)
+    for _ in range(4000):
+        for pid in (*many, single):
+            if house.process(pid).run is None:
+                house.handle(ev.Truncate(pid, 3))
+                house.generate(pid, 100, ignore_eos=True)
         house.step()
     alice, bob = sum(served(house, many)), house.process(single).generated_tokens
-    assert abs(alice - bob) <= 600, "the service gap stays within a quantum and what it costs to yield"
+    assert alice + bob > 3500
+    assert abs(alice - bob) <= QUANTUM / OUTPUT_COST, "unshared, alice would have three times as much"
+
+
+def test_a_process_yields_to_one_of_its_class_that_got_much_less_and_not_before() -> None:
+    house = Harness(simulated_ready(max_batch=1, device_pages=600, host_pages=2048, context_limit=8192))
+    first, second = house.with_context(3), house.with_context(3)
+    house.generate(first, 2000, ignore_eos=True)
+    house.step()
+    house.generate(second, 2000, ignore_eos=True)
+    while house.process(first).preemptions == 0:
+        house.step()
+    ahead = house.process(first).service - house.process(second).service
+    a_step = 3 * INPUT_COST + OUTPUT_COST
+    assert QUANTUM - a_step < ahead <= QUANTUM + a_step
 
 
 def test_the_queue_of_equal_weight_prefers_who_got_less() -> None:
