@@ -20,7 +20,7 @@ from llmos.kernel.ports.engine import Outcome
 BATCH = 256
 CONTEXT = 24
 ARRIVALS = 16
-"""Interactive processes that come in every second plan; each wants one token, so that its slot is taken and given back."""
+"""Interactive processes that come in every second plan; each wants one token: its slot is taken and given back."""
 LIMIT_MILLISECONDS = 1.0
 AGING_SECONDS = 10.0
 _PORT = "MessagePack of plan and outcome"
@@ -50,7 +50,7 @@ def run(quick: bool) -> Findings:
     made = time.perf_counter() - began
     for case in cases:
         _steps(case, 40)
-    for _ in range(3 if quick else 8):
+    for _ in range(3 if quick else 5):
         for case in cases:
             _round(case, 40)
     facts = [fact for case in cases for fact in _facts(case)]
@@ -98,7 +98,9 @@ def _figures(cases: Sequence[_Case]) -> list[Figure]:
     figures = []
     for case in cases:
         limit = [LIMIT_MILLISECONDS] * len(case.rounds)
-        figures.append(compare(case.name, "ms/plan", case.rounds, f"target of {LIMIT_MILLISECONDS:g} ms", limit, "lower"))
+        figures.append(
+            compare(case.name, "ms/plan", case.rounds, f"target of {LIMIT_MILLISECONDS:g} ms", limit, "lower")
+        )
         figures.append(compare(case.name, "ms/plan", case.rounds, _PORT, case.port, "lower"))
     base = cases[1]
     figures += [

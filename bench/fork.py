@@ -24,7 +24,7 @@ DEVICE_PAGES = 200
 
 def run(quick: bool) -> Findings:
     """Measure the core, then the call."""
-    core, call = _core(5 if quick else 20), _Call(3 if quick else 10)
+    core, call = _core(5 if quick else 20), _Call(3 if quick else 10, 1024 if quick else TOKENS)
     return Findings((*core[0], *call.figures), (*core[1], *call.facts))
 
 
@@ -70,7 +70,8 @@ def _copy_once(load: CoreLoad, parent: Pid) -> float:
 class _Call:
     """The call through a daemon."""
 
-    def __init__(self, rounds: int) -> None:
+    def __init__(self, rounds: int, tokens: int) -> None:
+        self._tokens = tokens
         self.figures: list[Figure] = []
         self.facts: list[Fact] = []
         self._forks: list[float] = []
@@ -83,7 +84,7 @@ class _Call:
     def _parent(self, system: llmos.System) -> tuple[llmos.Process, float]:
         """A process whose whole context is computed, and how long that took."""
         parent = system.spawn()
-        parent.append(prompt(random.Random(1), TOKENS - 1))
+        parent.append(prompt(random.Random(1), self._tokens - 1))
         began = time.perf_counter()
         parent.generate(max_tokens=1, ignore_eos=True).result()
         seconds = time.perf_counter() - began
@@ -125,7 +126,7 @@ class _Call:
 
     def _compare_prefill(self, seconds: float) -> None:
         forks = [time / 1e6 for time in self._forks]
-        name = f"computing the {TOKENS} tokens again, once"
+        name = f"computing its {self._tokens} tokens again, once"
         self.figures.append(compare("proc.fork through the SDK", "s", forks, name, [seconds] * len(forks), "lower"))
 
 

@@ -16,6 +16,9 @@ from llmos.kernel.core.pager import RANKS
 from llmos.kernel.core.policy import STANDARD_WEIGHT, Key, Policy, policy_for
 from llmos.kernel.core.process import Process
 
+AGED_AT_ONCE = 128
+"""Tickets looked at for aging before one plan, so that a crowd that ages together does not hold up a step."""
+
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
@@ -182,8 +185,12 @@ class ReadyQueue:
             rank.forget(principal)
 
     def age(self, now: float) -> None:
-        """Whoever has waited long gains a rank, below `realtime`."""
-        while self._aging and self._aging[0][0] <= now:
+        """Whoever has waited long gains a rank, below `realtime`; a bounded number at once, the others at the next
+        step.
+        """
+        for _ in range(AGED_AT_ONCE):
+            if not self._aging or self._aging[0][0] > now:
+                return
             _, pid, since = heapq.heappop(self._aging)
             ticket = self._tickets.get(pid)
             if ticket is None or ticket.at != since:
