@@ -107,7 +107,8 @@ class Pager:
     def refer(self, page: Page) -> None:
         """One more process has the page."""
         page.references += 1
-        self._file(page)
+        if page.references == 1:
+            self._file(page)
 
     def release(self, page: Page) -> None:
         """One process less; the last reference to a named page leaves it as a cache."""
