@@ -79,7 +79,7 @@ def _compute_reference(model: ResolvedModel, output: Path) -> None:
     fresh.replace(output)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def roomy_daemon(model: ResolvedModel) -> Iterator[Daemon]:
     """Pools that hold every context of the tests at once; it listens on TCP too."""
     yield from _daemon(
@@ -91,7 +91,7 @@ def roomy_daemon(model: ResolvedModel) -> Iterator[Daemon]:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tight_daemon(model: ResolvedModel) -> Iterator[Daemon]:
     """A device pool of 17 pages, 544 tokens."""
     yield from _daemon(*EXACT, "engine.device_pages=17", 'engine.host_memory="384 MiB"', "engine.step_tokens=128")
