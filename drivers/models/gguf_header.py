@@ -53,12 +53,6 @@ class GgufHeader:
         length = self.values.get(f"{self.architecture}.context_length")
         return length if isinstance(length, int) else None
 
-    @property
-    def adds_bos(self) -> bool | None:
-        """Whether a document begins with the BOS token; None when the file does not say."""
-        adds = self.values.get("tokenizer.ggml.add_bos_token")
-        return adds if isinstance(adds, bool) else None
-
 
 def read_header(path: Path) -> GgufHeader:
     """Read and check the header. Raises `NotFound`, or `InvalidArgument` for a damaged file."""

@@ -9,7 +9,6 @@ Slots may be named again by a later plan before an earlier one has run: engines 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llmos.kernel.core.pages import Page, PageState, Shelf, SlotPool
@@ -76,11 +75,6 @@ class Pager:
     def leaving(self) -> int:
         """Pages on their way to host."""
         return self._leaving
-
-    @property
-    def movable(self) -> int:
-        """Idle dirty pages on the device, for which a host slot could be had."""
-        return min(sum(map(len, self._dirty)), self.host.free + len(self._cached) + len(self._mirrored))
 
     @property
     def cached_device(self) -> int:
@@ -380,8 +374,3 @@ class Pager:
         if page.mirror is not None:
             del page.mirror[page]
         page.shelf = page.mirror = None
-
-
-def resident(pages: Iterable[Page]) -> int:
-    """How many of the pages are on the device."""
-    return sum(page.device is not None for page in pages)
