@@ -54,6 +54,7 @@ def end_run(engine: Engine, process: Process) -> Run | None:
     """Its run is over; what is in flight for it will be ignored."""
     run, process.run = process.run, None
     process.preempted = False
+    process.reclass(process.priority)
     if run is not None and run.opened:
         engine.closing.append(run.sequence)
     return run

@@ -16,9 +16,8 @@ from llmos.syscalls.abi.words import PriorityClass
 QUANTUM = 2048.0
 """Weighted tokens that a process may be ahead of a waiting one of its class before it yields.
 
-It bounds the service gap between backlogged principals. Yielding costs a swap, so it must be worth more than
-reading a usual
-prompt: with a smaller one, processes that had just computed their contexts gave them up before they wrote a word.
+It bounds the service gap between backlogged principals. Yielding costs a swap, so it must be worth more than reading
+a usual prompt: with a smaller one, processes gave up the contexts that they had just computed before they wrote a word.
 """
 
 INPUT_COST, OUTPUT_COST = 1.0, 2.0

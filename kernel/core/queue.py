@@ -185,9 +185,7 @@ class ReadyQueue:
             rank.forget(principal)
 
     def age(self, now: float) -> None:
-        """Whoever has waited long gains a rank, below `realtime`; a bounded number at once, the others at the next
-        step.
-        """
+        """Whoever has waited long gains a rank, below `realtime`; a bounded number at once, others at the next step."""
         for _ in range(AGED_AT_ONCE):
             if not self._aging or self._aging[0][0] > now:
                 return

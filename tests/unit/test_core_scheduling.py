@@ -7,6 +7,7 @@ import pytest
 from llmos.drivers.simulator.engine import simulated_ready
 from llmos.kernel.core import events as ev
 from llmos.kernel.core.policy import INPUT_COST, OUTPUT_COST, QUANTUM
+from llmos.kernel.core.process import RANK
 from llmos.kernel.ports.engine import Plan
 from llmos.syscalls.abi.words import Pid, PriorityClass, State
 from tests.simulation import Harness
@@ -118,6 +119,20 @@ def test_strict_classes_age_so_that_nobody_starves() -> None:
         for _ in range(3):
             house.step()
     assert house.tokens[patient] == house.expected[patient]
+
+
+def test_what_was_gained_by_waiting_ends_with_the_generation_that_waited() -> None:
+    house = Harness(simulated_ready(max_batch=1), aging_seconds=0.05)
+    busy, patient = house.with_context(3), house.with_context(3, PriorityClass.BATCH)
+    house.generate(busy, 20, ignore_eos=True)
+    house.step()
+    house.generate(patient, 2, ignore_eos=True)
+    house.now += 0.06
+    house.schedule()
+    assert house.process(patient).rank > RANK[PriorityClass.BATCH]
+    house.run()
+    assert house.tokens[patient] == house.expected[patient]
+    assert house.process(patient).rank == RANK[PriorityClass.BATCH]
 
 
 def served(house: Harness, pids: list[Pid]) -> list[int]:
