@@ -12,6 +12,7 @@ from llmos.kernel.core import events as ev
 from llmos.kernel.core.engine import CoreSettings
 from llmos.kernel.core.kernel import Kernel
 from llmos.kernel.core.policy import FAIR
+from llmos.kernel.core.sharing import Breadth, ShareScope
 from llmos.kernel.ports.engine import Outcome, Plan, Ready, Sampled, SamplingParameters
 from llmos.syscalls.abi.words import INIT, Limits, Pid, PriorityClass, Signal
 
@@ -69,8 +70,10 @@ class CoreLoad:
         """A process with so many tokens of context, which will generate `new` at a time."""
         pid = Pid(next(self._pids))
         principal = f"principal-{pid % PRINCIPALS}"
+        scope = ShareScope(Breadth.PRINCIPAL, "default", "", principal)
         self.kernel.handle(
-            ev.Spawn(pid, INIT, f"p{pid}", "", principal, MODEL, priority, 100, None, Limits()), self.now
+            ev.Spawn(pid, INIT, f"p{pid}", "", principal, "default", scope, MODEL, priority, 100, None, Limits()),
+            self.now,
         )
         tokens = tuple(self._random.randrange(1 << 16) for _ in range(context))
         self.kernel.handle(ev.Append(pid, tokens, None), self.now)

@@ -138,4 +138,6 @@ def _info_once(process: llmos.Process) -> float:
 
 def _used(system: llmos.System) -> int:
     (engine,) = system.info().engines
+    if engine.device_pages_free is None or engine.device_pages_cached is None:
+        raise AssertionError("an administrator is told")
     return engine.device_pages - engine.device_pages_free - engine.device_pages_cached

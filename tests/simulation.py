@@ -13,6 +13,7 @@ from llmos.kernel.core.kernel import Kernel
 from llmos.kernel.core.pager import Pager
 from llmos.kernel.core.policy import POLICIES
 from llmos.kernel.core.process import Process
+from llmos.kernel.core.sharing import Breadth, ShareScope
 from llmos.kernel.ports.engine import Plan, Ready, SamplingParameters
 from llmos.syscalls.abi.words import INIT, Limits, Pid, PriorityClass, Signal
 
@@ -103,10 +104,14 @@ class Harness:
         limits: Limits = Limits(),
         weight: int = 100,
         deadline: float | None = None,
+        tenant: str = "default",
     ) -> Pid:
         pid = Pid(self.next_pid)
         self.next_pid += 1
-        self.handle(ev.Spawn(pid, parent, f"p{pid}", "", principal, MODEL, priority, weight, deadline, limits))
+        scope = ShareScope(Breadth.PRINCIPAL, tenant, "", principal)
+        self.handle(
+            ev.Spawn(pid, parent, f"p{pid}", "", principal, tenant, scope, MODEL, priority, weight, deadline, limits)
+        )
         return pid
 
     def fork(self, pid: Pid, count: int = 1) -> tuple[Pid, ...]:

@@ -49,6 +49,10 @@ def down(options: Options, timeout: float) -> None:
         tell("no daemon runs")
         emit(options, {"ended": None}, ())
         return
+    if running.os_pid is None:
+        with connected(options) as system:
+            system.shutdown()
+        return
     with watched(running.os_pid) as has_ended:
         with connected(options) as system:
             system.shutdown()
@@ -108,7 +112,7 @@ def system_lines(system: SystemInfo, now: float) -> list[str]:
         [
             ("version", f"{system.version}, protocol {system.protocol}"),
             ("home", system.home),
-            ("daemon", f"process {system.os_pid}, for {units.age(now - system.started)}"),
+            ("daemon", f"process {system.os_pid or '-'}, for {units.age(now - system.started)}"),
             ("you are", system.principal),
             ("scheduler", system.scheduler + (", draining" if system.draining else "")),
             ("processes", str(system.processes)),
@@ -133,7 +137,9 @@ def _engine_lines(engine: EngineInfo) -> list[str]:
     return pairs(rows, indent="  ")
 
 
-def _pool(pages: int, free: int, cached: int, engine: EngineInfo) -> str:
+def _pool(pages: int, free: int | None, cached: int | None, engine: EngineInfo) -> str:
+    if free is None or cached is None:
+        return f"{pages} pages ({units.size(pages * engine.page_bytes)})"
     return f"{pages} pages ({units.size(pages * engine.page_bytes)}), {free} free, {cached} cached"
 
 

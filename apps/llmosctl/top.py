@@ -124,7 +124,9 @@ def _engine(engine: EngineInfo) -> list[str]:
     return lines
 
 
-def _pool(name: str, pages: int, free: int, cached: int) -> str:
+def _pool(name: str, pages: int, free: int | None, cached: int | None) -> str:
+    if free is None or cached is None:
+        return f"{name:<6} {pages} pages"
     used = max(pages - free - cached, 0)
     filled = round(_BAR * used / pages)
     with_cached = max(round(_BAR * (used + cached) / pages), filled)

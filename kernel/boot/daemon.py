@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from llmos.kernel.boot.hardening import harden
 from llmos.kernel.boot.home import Home, PidAllocator, lock_home, open_home
+from llmos.kernel.boot.security import open_security
 from llmos.kernel.boot.service import EXIT_REFUSED, Assemble, Boot
-from llmos.kernel.boot.settings import Settings, load_settings
+from llmos.kernel.boot.settings import load_settings
 from llmos.kernel.boot.wiring import assemble
-from llmos.kernel.gate.keyring import Keyring
-from llmos.kernel.gate.membrane import Membrane
-from llmos.kernel.gate.rules import DEFAULT_MODEL, DEFAULT_POLICY, load_rules
-from llmos.kernel.gate.server import Gate
+from llmos.kernel.security.audit.record import Kind
 from llmos.syscalls.abi.errors import Busy, Error, InvalidArgument, NotFound
 from llmos.syscalls.wire.home import home_directory
 
@@ -56,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO, force=True)
     # Casbin prints its model at every start.
     logging.getLogger("casbin").setLevel(logging.WARNING)
+    harden()
     return run(options, assemble)
 
 
@@ -100,8 +100,6 @@ async def _serve(options: Options, assemble: Assemble) -> int:
         home = open_home(options.home)
         stack.callback(lock_home(home).release)
         settings = load_settings(_settings_file(options, home), options.settings)
-        rules = load_rules(*_security_files(settings))
-        keyring = Keyring.open(home.keys)
         boot = Boot(
             loop=loop,
             settings=settings,
@@ -113,13 +111,16 @@ async def _serve(options: Options, assemble: Assemble) -> int:
         )
         service = assemble(boot)
         stack.callback(service.close)
-        membrane = Membrane(rules, service)
-        gate = Gate(loop, keyring, membrane, service.dispatch)
-        stack.callback(gate.close)
-        endpoints = gate.open((home.endpoint, *settings.wire.listen))
-        service.begin(membrane)
+        security = open_security(loop, home, settings.security, service, service.dispatch)
+        stack.callback(security.close)
+        loop.add_signal_handler(signal.SIGHUP, security.keeper.reload)
+        endpoints = security.gate.open((home.endpoint, *settings.wire.listen))
+        security.keeper.watch()
+        security.recorder.happened(Kind.DAEMON, f"llmos {boot.version} serves {', '.join(endpoints)}")
+        service.begin(security)
         _log.info("llmos %s serves %s", boot.version, ", ".join(endpoints))
         status = await ended
+        security.recorder.happened(Kind.DAEMON, "llmos stops")
         _log.info("llmos stops")
     return status
 
@@ -147,14 +148,6 @@ def _settings_file(options: Options, home: Home) -> Path | None:
     if options.config is not None:
         return options.config
     return home.settings if home.settings.exists() else None
-
-
-def _security_files(settings: Settings) -> tuple[Path, Path]:
-    model, policy = settings.security.model, settings.security.policy
-    return (
-        DEFAULT_MODEL if model is None else Path(model).expanduser(),
-        DEFAULT_POLICY if policy is None else Path(policy).expanduser(),
-    )
 
 
 class _ReadyLine:

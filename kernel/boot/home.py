@@ -37,6 +37,16 @@ class Home:
         return self.root / "keys"
 
     @property
+    def policy(self) -> Path:
+        """Policy files of one's own, beside the shipped roles."""
+        return self.root / "policy"
+
+    @property
+    def audit(self) -> Path:
+        """The audit log."""
+        return self.root / "audit"
+
+    @property
     def settings(self) -> Path:
         """The settings file, if there is one."""
         return self.root / "llmos.toml"

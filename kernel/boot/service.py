@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from llmos.kernel.boot.home import Home, PidAllocator
+from llmos.kernel.boot.security import Security
 from llmos.kernel.boot.settings import Settings
+from llmos.kernel.core.authority import Authorized
 from llmos.kernel.gate.channel import Channel
-from llmos.kernel.gate.membrane import Authorized, Membrane
+from llmos.kernel.security.objects import Owner
 from llmos.syscalls.abi.table import Call
 from llmos.syscalls.abi.words import Pid, Record
 
@@ -38,11 +40,16 @@ class Boot:
 class Service(Protocol):
     """The kernel behind the gate."""
 
-    def owner_of(self, pid: Pid) -> str | None:
-        """The principal that owns a process; None when there is none."""
+    def owner_of(self, pid: Pid) -> Owner | None:
+        """Whose a process is; None when there is no such process."""
         ...
 
-    def begin(self, membrane: Membrane) -> None:
+    @property
+    def default_model(self) -> str:
+        """The model of a process that names none."""
+        ...
+
+    def begin(self, security: Security) -> None:
         """Start the engines; calls may come from now on."""
         ...
 

@@ -22,6 +22,7 @@ from llmos.kernel.boot.values import (
     Value,
     choice,
     integer,
+    number,
     page_length,
     seconds,
     size,
@@ -68,10 +69,16 @@ class WireSection:
 
 @dataclass(frozen=True, slots=True)
 class SecuritySection:
-    """`[security]`: files in place of the policy and the model that llmos comes with."""
+    """`[security]`: a file or folder in place of the policy, a Casbin model in place of the one that llmos comes with,
+    and what one key may take.
+    """
 
     policy: str | None = None
     model: str | None = None
+    calls_per_second: float = 50_000.0
+    connections_per_key: int = 256
+    page_share: float = 0.9
+    processes_per_principal: int = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,14 @@ KINDS: Mapping[str, Mapping[str, Kind]] = {
         "aging_seconds": seconds(),
     },
     "wire": {"listen": texts('a list of endpoints, such as ["tcp://127.0.0.1:7777"]')},
-    "security": {"policy": text("the path of a policy file"), "model": text("the path of a Casbin model file")},
+    "security": {
+        "policy": text("the path of a policy file, or of a folder of them"),
+        "model": text("the path of a Casbin model file"),
+        "calls_per_second": number(1, 1_000_000),
+        "connections_per_key": integer(1, 65_536),
+        "page_share": number(0.01, 1),
+        "processes_per_principal": integer(1, 1 << 17),
+    },
     "sandbox": {"runtime": choice("auto", "runc", "runsc")},
 }
 
@@ -186,7 +200,7 @@ def _toml_value(words: str) -> object:
 def _place(path: Path, content: str, section: str, key: str | None) -> str:
     """File and line of a key; the TOML reader does not tell, so the text is searched."""
     current = ""
-    for number, line in enumerate(content.splitlines(), 1):
+    for place, line in enumerate(content.splitlines(), 1):
         if header := re.match(r"\s*\[\s*([\w.-]+)\s*\]", line):
             current = header[1]
         assigned = re.match(r"\s*([\w.\-\"' ]+?)\s*=", line)
@@ -194,7 +208,7 @@ def _place(path: Path, content: str, section: str, key: str | None) -> str:
         path_of_names = ".".join(name for name in names if name)
         wanted = section if key is None else f"{section}.{key}"
         if path_of_names == wanted or (key is None and path_of_names.startswith(f"{section}.")):
-            return f"{path}:{number}"
+            return f"{path}:{place}"
     return str(path)
 
 

@@ -50,6 +50,17 @@ def integer(least: int, most: int) -> Kind:
     return Kind(read, f"a whole number from {least} to {most}")
 
 
+def number(least: float, most: float) -> Kind:
+    """A number, whole or not."""
+
+    def read(value: object) -> Value:
+        if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
+            return float(value)
+        raise BadValueError
+
+    return Kind(read, f"a number from {least:g} to {most:g}")
+
+
 def page_length() -> Kind:
     """How many tokens a page may have."""
 

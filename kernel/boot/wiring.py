@@ -16,15 +16,22 @@ from llmos.drivers.engine.settings import DeviceKind, EngineSettings, NumberForm
 from llmos.drivers.models.location import models_directory
 from llmos.drivers.models.store import ModelStore, ResolvedModel
 from llmos.drivers.text.codec import load_codec
+from llmos.kernel.boot.security import Security
 from llmos.kernel.boot.service import EXIT_REFUSED, Boot
 from llmos.kernel.boot.settings import EngineSection
+from llmos.kernel.core.authority import Authorized
 from llmos.kernel.core.engine import CoreSettings
 from llmos.kernel.core.kernel import Kernel
 from llmos.kernel.core.policy import POLICIES
+from llmos.kernel.gate.calls.audits import AuditCalls
+from llmos.kernel.gate.calls.identity import IdentityCalls
+from llmos.kernel.gate.calls.policies import PolicyCalls
+from llmos.kernel.gate.calls.processes import ProcessCalls, Sources
+from llmos.kernel.gate.calls.system import Facts, SystemCalls
+from llmos.kernel.gate.calls.table import Handlers
 from llmos.kernel.gate.channel import Channel
-from llmos.kernel.gate.handlers import Facts, Handlers
-from llmos.kernel.gate.membrane import Authorized, Membrane
 from llmos.kernel.loop.shell import Model, Shell
+from llmos.kernel.security.objects import Owner
 from llmos.syscalls.abi.table import Call
 from llmos.syscalls.abi.words import Pid, Record
 
@@ -40,23 +47,20 @@ class KernelService:
         self._shell = shell
         self._handlers: Handlers | None = None
         self._stillborn = 0
-        self._facts = Facts(
-            version=boot.version,
-            home=str(boot.home.root),
-            started=time.time(),
-            default_model=default_model,
-            next_pid=boot.pids.allocate,
-            new_seed=lambda: secrets.randbits(63),
-            stop=lambda: boot.stop(0),
-        )
+        self._default_model = default_model
 
-    def owner_of(self, pid: Pid) -> str | None:
+    @property
+    def default_model(self) -> str:
+        return self._default_model
+
+    def owner_of(self, pid: Pid) -> Owner | None:
         process = self._shell.kernel.table.find(pid)
-        return process.principal if process is not None else None
+        return Owner(process.principal, process.tenant) if process is not None else None
 
-    def begin(self, membrane: Membrane) -> None:
-        self._handlers = Handlers(self._shell, membrane, self._facts)
+    def begin(self, security: Security) -> None:
+        self._handlers = _handlers(self._boot, self._shell, self._default_model, security)
         self._shell.on_engine_change = self._engine_changed
+        self._shell.on_displaced = security.recorder.displaced
         self._shell.start()
 
     def _engine_changed(self) -> None:
@@ -89,12 +93,29 @@ def assemble(boot: Boot) -> KernelService:
     return KernelService(boot, shell, model.name)
 
 
+def _handlers(boot: Boot, shell: Shell, default_model: str, security: Security) -> Handlers:
+    """A group of calls from each of its parts."""
+    membrane, recorder, gate = security.membrane, security.recorder, security.gate
+    sources = Sources(default_model, boot.pids.allocate, lambda: secrets.randbits(63))
+    facts = Facts(boot.version, str(boot.home.root), time.time(), lambda: boot.stop(0))
+    groups = (
+        ProcessCalls(shell, membrane, sources),
+        SystemCalls(shell, membrane, facts),
+        IdentityCalls(security.keyring, membrane, recorder, gate.revoke, gate.announce_server_key),
+        PolicyCalls(boot.loop, security.keeper, membrane, security.keyring, recorder, security.audit),
+        AuditCalls(boot.loop, membrane, recorder, security.audit),
+    )
+    return Handlers(group.handlers() for group in groups)
+
+
 def _core_settings(boot: Boot) -> CoreSettings:
     scheduler = boot.settings.scheduler
     return CoreSettings(
         policy=POLICIES[scheduler.policy],
         aging_seconds=scheduler.aging_seconds,
         secret=secrets.token_bytes(32),
+        max_processes_each=boot.settings.security.processes_per_principal,
+        page_share=boot.settings.security.page_share,
     )
 
 

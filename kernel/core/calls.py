@@ -22,7 +22,7 @@ LIMIT_NAMES = Limits.__struct_fields__
 def spawn(kernel: KernelState, event: Spawn, now: float) -> list[Effect]:
     """A new process without context."""
     _refuse_when_draining(kernel)
-    _check_room(kernel, 1)
+    _check_room(kernel, event.principal, 1)
     kernel.engine(event.model)
     if event.parent != INIT:
         _check_children(kernel, kernel.table.living(event.parent), 1)
@@ -32,13 +32,14 @@ def spawn(kernel: KernelState, event: Spawn, now: float) -> list[Effect]:
         name=event.name,
         app=event.app,
         principal=event.principal,
+        tenant=event.tenant,
         model=event.model,
         created=now,
         priority=event.priority,
         weight=event.weight,
         deadline=event.deadline,
         limits=event.limits,
-        share_key=scope_key(kernel.settings.secret, event.principal),
+        share_key=scope_key(kernel.settings.secret, event.scope, event.pid),
         limit_setters=LimitSetters().with_(_given(event.limits), event.principal),
         since=now,
         arrival=kernel.new_arrival(),
@@ -52,8 +53,8 @@ def spawn(kernel: KernelState, event: Spawn, now: float) -> list[Effect]:
 def fork(kernel: KernelState, event: Fork, now: float) -> list[Effect]:
     """Children with the same context: they refer to the same pages, and whoever writes a shared one copies it first."""
     _refuse_when_draining(kernel)
-    _check_room(kernel, len(event.children))
     parent = kernel.table.living(event.pid)
+    _check_room(kernel, parent.principal, len(event.children))
     _check_children(kernel, parent, len(event.children))
     pager = kernel.engine_of(parent).pager
     for pid in event.children:
@@ -215,11 +216,10 @@ def swap_in(kernel: KernelState, pid: Pid) -> list[Effect]:
     activate_all(process, pager)
     missing = sum(page.device is None for page in process.pages)
     if missing > pager.available:
-        available = pager.available
         deactivate_all(process, pager)
         raise OutOfPages(
             f"{missing} pages of process {pid} are off the device; "
-            f"{available} of {pager.device.total} device pages can be had",
+            f"so many of the {pager.device.total} device pages cannot be had",
             "stop or swap out other processes",
         )
     bring_in_all(process, pager)
@@ -275,7 +275,13 @@ def _check_children(kernel: KernelState, parent: Process, more: int) -> None:
         )
 
 
-def _check_room(kernel: KernelState, more: int) -> None:
+def _check_room(kernel: KernelState, principal: str, more: int) -> None:
+    own, own_most = kernel.table.count(principal), kernel.settings.max_processes_each
+    if own + more > own_most:
+        raise LimitExceeded(
+            f"{principal} has {own} processes; one principal may have {own_most} (security.processes_per_principal)",
+            "wait for, or kill, some that are not needed",
+        )
     most = kernel.settings.max_processes
     if len(kernel.table) + more > most:
         raise TryAgain(
@@ -311,6 +317,7 @@ def _child(kernel: KernelState, parent: Process, pid: Pid, now: float) -> Proces
         name=parent.name,
         app=parent.app,
         principal=parent.principal,
+        tenant=parent.tenant,
         model=parent.model,
         created=now,
         priority=parent.priority,

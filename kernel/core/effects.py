@@ -77,4 +77,12 @@ class SwapSettled:
     short: str
 
 
-Effect = Submit | Token | Finished | Failed | Signalled | Exited | Reaped | SwapSettled
+@dataclass(frozen=True, slots=True)
+class Displaced:
+    """A process had to give way to one of another principal."""
+
+    pid: Pid
+    by: Pid
+
+
+Effect = Submit | Token | Finished | Failed | Signalled | Exited | Reaped | SwapSettled | Displaced

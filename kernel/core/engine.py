@@ -23,6 +23,10 @@ class CoreSettings:
     aging_seconds: float = 10.0
     secret: bytes = b""
     max_processes: int = 1 << 17
+    max_processes_each: int = 1 << 17
+    """Of one principal, those that have exited and are not reaped included."""
+    page_share: float = 1.0
+    """Of the pages of both tiers, what one principal's processes may hold."""
 
 
 @dataclass(frozen=True, slots=True)

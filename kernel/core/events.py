@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from llmos.kernel.core.sharing import ShareScope
 from llmos.kernel.ports.engine import Outcome, Ready, SamplingParameters
 from llmos.syscalls.abi.words import Limits, Pid, PriorityClass, Role, Signal
 
@@ -20,6 +21,8 @@ class Spawn:
     name: str
     app: str
     principal: str
+    tenant: str
+    scope: ShareScope
     model: str
     priority: PriorityClass
     weight: int
@@ -176,7 +179,7 @@ class SetDraining:
     on: bool
 
 
-Event = (
+CallEvent = (
     Spawn
     | Fork
     | SendSignal
@@ -191,10 +194,11 @@ Event = (
     | Generate
     | EndGeneration
     | Throttle
-    | EngineUp
-    | EngineDown
-    | StepDone
-    | Schedule
-    | Tick
     | SetDraining
 )
+"""What happens on somebody's behalf: performing one needs the membrane's proof."""
+
+KernelEvent = EngineUp | EngineDown | StepDone | Schedule | Tick
+"""What happens by itself."""
+
+Event = CallEvent | KernelEvent

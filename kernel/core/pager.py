@@ -55,6 +55,8 @@ class Pager:
         self.pages: dict[Page, None] = {}
         self.pending: dict[MoveId, Pending] = {}
         self.outbox: list[Move] = []
+        self.held: dict[str, int] = {}
+        """Pages that each principal's processes refer to."""
         self.evicted: list[Page] = []
         """Pages that lost their device copy since the list was last taken; for accounting."""
         self._clean: tuple[Shelf, ...] = tuple(OrderedDict() for _ in range(RANKS))
@@ -88,13 +90,14 @@ class Pager:
 
     # --- references
 
-    def new_page(self, owner: Pid, rank: int) -> Page | None:
+    def new_page(self, owner: Pid, account: str, rank: int) -> Page | None:
         """An empty active TAIL page with a device slot; None when none can be had at once."""
         slot = self.take_device_slot()
         if slot is None:
             return None
-        page = Page(owner, rank=rank, device=slot, active=1)
+        page = Page(owner, account, rank=rank, device=slot, active=1)
         self.pages[page] = None
+        self._charge(page, 1)
         self._file(page)
         return page
 
@@ -102,11 +105,14 @@ class Pager:
         """One more process has the page."""
         page.references += 1
         if page.references == 1:
+            self._charge(page, 1)
             self._file(page)
 
     def release(self, page: Page) -> None:
         """One process less; the last reference to a named page leaves it as a cache."""
         page.references -= 1
+        if page.references == 0:
+            self._charge(page, -1)
         self._settle(page)
 
     def activate(self, page: Page, owner: Pid, rank: int) -> None:
@@ -193,11 +199,11 @@ class Pager:
         self._file(page)
         return True
 
-    def private_copy(self, page: Page, tokens: int, owner: Pid, rank: int) -> Page | None:
+    def private_copy(self, page: Page, tokens: int, owner: Pid, account: str, rank: int) -> Page | None:
         """A new active TAIL page with the first `tokens` tokens of a shared one (copy on write); None when no slot
         can be had.
         """
-        copy = self.new_page(owner, rank)
+        copy = self.new_page(owner, account, rank)
         if copy is None or copy.device is None:
             return None
         copy.filled = min(tokens, page.filled)
@@ -277,6 +283,13 @@ class Pager:
             self._settle(page)
 
     # --- inside
+
+    def _charge(self, page: Page, pages: int) -> None:
+        held = self.held.get(page.account, 0) + pages
+        if held:
+            self.held[page.account] = held
+        else:
+            del self.held[page.account]
 
     def _start(self, page: Page, direction: Direction, source: int, target: int, tokens: int) -> None:
         move = MoveId(self._next_move)

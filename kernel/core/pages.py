@@ -34,6 +34,8 @@ class Page:
 
     owner: Pid
     """The process that made it or used it last; moves are accounted to it."""
+    account: str = ""
+    """The principal that it is charged to while anybody refers to it: whose process made it."""
     state: PageState = PageState.TAIL
     references: int = 1
     active: int = 0

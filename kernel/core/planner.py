@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmos.kernel.core.effects import Effect, Submit, SwapSettled
+from llmos.kernel.core.effects import Displaced, Effect, Submit, SwapSettled
 from llmos.kernel.core.engine import CoreSettings, Engine, InFlight, Part
 from llmos.kernel.core.life import continue_, fail, finish, preempt
 from llmos.kernel.core.pager import Pager
@@ -27,7 +27,7 @@ from llmos.kernel.core.residency import (
     write,
 )
 from llmos.kernel.ports.engine import Chunk, Open, Plan, Ready, SamplingParameters
-from llmos.syscalls.abi.errors import Error, MessageTooLong, OutOfPages
+from llmos.syscalls.abi.errors import Error, LimitExceeded, MessageTooLong, OutOfPages
 from llmos.syscalls.abi.words import FinishReason, PriorityClass, State
 
 PATIENCE = 8
@@ -195,10 +195,14 @@ class Planner:
         return served >= QUANTUM and policy.ahead(running, waiting) > QUANTUM
 
     def _preempt(self, victim: Process, winner: Process, what: str) -> None:
+        # A process of another tenant is not mentioned: whoever may ask about the victim may not know of it.
+        who = f"process {winner.pid}" if winner.tenant == victim.tenant else "another process"
         reason = (
-            f"preempted for process {winner.pid} ({winner.priority.value}), which needs its {what}: "
+            f"preempted for {who} ({winner.priority.value}), which needs its {what}: "
             f"lowest class first, then cheapest to bring back ({len(victim.pages)} pages), then newest"
         )
+        if winner.principal != victim.principal:
+            self.effects.append(Displaced(victim.pid, winner.pid))
         self.changed = True
         preempt(self.engine, victim, self.now, reason)
 
@@ -250,6 +254,8 @@ class Planner:
             count = min(count, process.outstanding)
             if self._done_ahead(process):
                 return None
+        if self._over_share(process, run.planned + count):
+            return None
         pages = write(process, self.pager, run.planned, count)
         while pages is None:
             if not self._relieve(process):
@@ -262,6 +268,24 @@ class Planner:
         run.planned += count
         run.samples_in_flight += chunk.sample
         return part, chunk
+
+    def _over_share(self, process: Process, length: int) -> bool:
+        """Its principal may not hold the pages that this part needs: it ends, so that others find room."""
+        more = pages_for(length, self.pager.page_tokens) - len(process.pages)
+        total = self.pager.device.total + self.pager.host.total
+        share = int(total * self.settings.page_share)
+        held = self.pager.held.get(process.principal, 0)
+        if more <= 0 or held + more <= share:
+            return False
+        self._fail(
+            process,
+            LimitExceeded(
+                f"{process.principal} holds {held} pages and needs {more} more; the share of one principal is {share} "
+                f"of {total} (security.page_share)",
+                "end processes that are not needed, or truncate their contexts",
+            ),
+        )
+        return True
 
     def _take_shared(self, process: Process, run: Run) -> bool:
         """Pages that somebody else has computed meanwhile are taken over, when they are or can be brought to the
@@ -334,12 +358,9 @@ class Planner:
                 owner.swapped_out_pages += 1
 
     def _no_room(self, need: int) -> str:
-        device, host = self.pager.device, self.pager.host
+        """What there is; not how much of it is free, which would tell about others."""
         wanted = f"{need} pages are needed; " if need else ""
-        return (
-            f"{wanted}device: {device.total} pages, {self.pager.available} can be had; "
-            f"host: {host.total} pages, {host.free + self.pager.cached_host} can be had"
-        )
+        return f"{wanted}the device has {self.pager.device.total} pages, the host {self.pager.host.total}"
 
 
 def too_long(tokens: int, limit: int) -> MessageTooLong:

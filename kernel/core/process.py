@@ -115,6 +115,7 @@ class Process:
     name: str
     app: str
     principal: str
+    tenant: str
     model: str
     created: float
     priority: PriorityClass

@@ -34,6 +34,10 @@ def _key(ticket: _Ticket) -> tuple[Key, int]:
     return ticket.key, ticket.process.pid
 
 
+def _is_of(ticket: _Ticket, tenant: str) -> bool:
+    return ticket.process.tenant == tenant
+
+
 @dataclass(slots=True, eq=False)
 class _Lane:
     name: str
@@ -143,17 +147,20 @@ class ReadyQueue:
                 return ticket.process
         return None
 
-    def before(self, process: Process) -> int:
-        """How many ready processes go before this one (in its own rank: as things stand)."""
+    def before(self, process: Process, tenant: str | None = None) -> int:
+        """How many ready processes, of a tenant or of all, go before this one (in its own rank: as things stand)."""
         ticket = self._tickets.get(process.pid)
         if ticket is None:
             return 0
-        above = sum(rank.count for rank in self._ranks[ticket.rank + 1 :])
         own = self._ranks[ticket.rank]
-        if ticket.front:
-            return above + int(own.front.index(ticket))
-        lane = own.lanes[ticket.lane]
-        return above + len(own.front) + int(lane.tickets.index(ticket))
+        ahead = own.front if ticket.front else own.lanes[ticket.lane].tickets
+        place = int(ahead.index(ticket))
+        if tenant is None:
+            above = sum(rank.count for rank in self._ranks[ticket.rank + 1 :])
+            return above + place + (0 if ticket.front else len(own.front))
+        first = [*ahead[:place], *(() if ticket.front else own.front)]
+        above = sum(_is_of(other, tenant) for other in self._tickets.values() if other.rank > ticket.rank)
+        return above + sum(_is_of(other, tenant) for other in first)
 
     def charge(self, process: Process, service: float) -> None:
         """The process got service, in tokens weighted by cost. (Sheng et al., OSDI 2024; start lifted as in CFS.)

@@ -68,7 +68,7 @@ def write(process: Process, pager: Pager, start: int, count: int) -> tuple[Page,
         offset = max(0, start - index * size)
         page = process.pages[index] if index < len(process.pages) else None
         if page is None:
-            fresh = pager.new_page(process.pid, process.rank)
+            fresh = pager.new_page(process.pid, process.principal, process.rank)
             if fresh is None:
                 return None
             process.pages.append(fresh)
@@ -164,9 +164,9 @@ def _own(page: Page, pager: Pager, offset: int) -> bool:
 def _replace(process: Process, pager: Pager, index: int, offset: int) -> bool:
     shared = process.pages[index]
     if offset:
-        copy = pager.private_copy(shared, offset, process.pid, process.rank)
+        copy = pager.private_copy(shared, offset, process.pid, process.principal, process.rank)
     else:
-        copy = pager.new_page(process.pid, process.rank)
+        copy = pager.new_page(process.pid, process.principal, process.rank)
     if copy is None:
         return False
     process.pages[index] = copy

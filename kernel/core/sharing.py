@@ -7,14 +7,55 @@ the authenticated principal, never from the caller. On a hit the tokens themselv
 from __future__ import annotations
 
 from array import array
+from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import blake2b
+from typing import assert_never
 
 from llmos.kernel.core.pages import Page
+from llmos.syscalls.abi.words import Pid
 
 
-def scope_key(secret: bytes, principal: str) -> bytes:
-    """The hash key of everything that `principal` may share: 32 bytes."""
-    return blake2b(principal.encode(), key=secret, digest_size=32).digest()
+class Breadth(StrEnum):
+    """With whom prefixes are shared, narrowest first: a process's own children only, ..., everybody."""
+
+    PRIVATE = "private"
+    PRINCIPAL = "principal"
+    ROLE = "role"
+    TENANT = "tenant"
+    PUBLIC = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class ShareScope:
+    """Who is in the scope; made from an authenticated principal. Roles of the same name in two tenants are two."""
+
+    breadth: Breadth
+    tenant: str = ""
+    role: str = ""
+    principal: str = ""
+
+    def parts(self, pid: Pid) -> tuple[str, ...]:
+        """What tells this scope from every other."""
+        match self.breadth:
+            case Breadth.PRIVATE:
+                return (self.breadth, str(pid))
+            case Breadth.PRINCIPAL:
+                return (self.breadth, self.tenant, self.principal)
+            case Breadth.ROLE:
+                return (self.breadth, self.tenant, self.role)
+            case Breadth.TENANT:
+                return (self.breadth, self.tenant)
+            case Breadth.PUBLIC:
+                return (self.breadth,)
+            case _:
+                assert_never(self.breadth)
+
+
+def scope_key(secret: bytes, scope: ShareScope, pid: Pid) -> bytes:
+    """The hash key of everything that the members of a scope may share: 32 bytes; `pid` is the process it is for."""
+    # Names hold no zero, so no two scopes have the same text.
+    return blake2b("\0".join(scope.parts(pid)).encode(), key=secret, digest_size=32).digest()
 
 
 def content_id(key: bytes, parent: bytes, tokens: tuple[int, ...]) -> bytes:

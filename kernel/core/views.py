@@ -68,15 +68,18 @@ def waiting_for(process: Process) -> str:
             return ""
 
 
-def why(kernel: Kernel, process: Process, epoch: float) -> Why:
-    """What a process waits for, who is before it and by which rule, and its history."""
+def why(kernel: Kernel, process: Process, epoch: float, tenant: str | None = None) -> Why:
+    """What a process waits for, who is before it and by which rule, and its history.
+
+    With a `tenant` others are neither counted nor mentioned.
+    """
     engine = kernel.engine_of(process)
     return Why(
         pid=process.pid,
         state=process.state,
         waiting_for=waiting_for(process),
-        rule=_rule(engine, process, kernel.settings.policy.name),
-        before_it=engine.queue.before(process),
+        rule=_rule(engine, process, kernel.settings.policy.name, tenant),
+        before_it=engine.queue.before(process, tenant),
         history=tuple(HistoryEntry(entry.at + epoch, entry.what) for entry in process.history),
     )
 
@@ -158,13 +161,14 @@ def _engine_metrics(engine: Engine) -> tuple[Metric, ...]:
     return tuple(Metric(name, float(value), text) for name, value, text in rows)
 
 
-def _rule(engine: Engine, process: Process, policy: str) -> str:
+def _rule(engine: Engine, process: Process, policy: str, tenant: str | None) -> str:
     match process.state:
         case State.READY if process.preempted:
             return f"preempted ones of class {process.priority.value} come back first, in the order of their preemption"
         case State.READY:
             return f"classes are strict; inside {process.priority.value}: policy {policy}"
         case State.RUNNING:
-            return f"one of {len(engine.running)} running"
+            running = sum(tenant in (None, other.tenant) for other in engine.running.values())
+            return f"one of {running} running"
         case _:
             return "it has nothing to run until what it waits for comes"

@@ -1,3 +1,3 @@
-"""The entrance: who calls (keyring), what they may (membrane), and how calls come in and answers go out
-(server).
+"""The entrance: how connections are let in (zap), and how calls come in and answers go out
+(server, desk).
 """

@@ -1,4 +1,4 @@
-"""What the gate remembers of one connection: its calls, what could not be sent yet, and how it behaved.
+"""What the gate remembers of one connection: its calls, and what could not be sent yet.
 
 It does not know sockets. Rules: an entry of the backlog knows which call it ends, so that dropping the
 backlog of a client that does not read can still tell it, in few bytes, which of its calls are lost. A
@@ -8,27 +8,17 @@ client in state GONE gets nothing any more.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
+import zmq
+
+from llmos.kernel.core.authority import Authorized
+from llmos.kernel.gate.accounts import Account
 from llmos.kernel.gate.channel import Channel
-from llmos.kernel.gate.principal import Principal
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What one client may take, and how often the gate looks after it. Seconds, bytes, messages."""
-
-    calls: int = 1024
-    queued_messages: int = 256
-    backlog_bytes: int = 8 << 20
-    received_messages: int = 64
-    strikes: int = 16
-    strike_seconds: float = 10.0
-    ignored_seconds: float = 10.0
-    ping_seconds: float = 2.0
-    retry_seconds: float = 0.005
 
 
 class Standing(Enum):
@@ -37,6 +27,41 @@ class Standing(Enum):
     SERVED = "served"
     CHOKED = "choked"
     GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """The socket that a client's frames come through: its descriptor, and its inode, since descriptors are reused."""
+
+    descriptor: int
+    inode: int
+
+    @classmethod
+    def of(cls, frame: zmq.Frame) -> Wire | None:
+        """The socket that a frame came through; None when it is closed by now."""
+        descriptor = frame.get(zmq.SRCFD)
+        try:
+            return cls(int(descriptor), os.fstat(int(descriptor)).st_ino)
+        except OSError:
+            return None
+
+    @property
+    def there(self) -> bool:
+        """Whether the connection has not ended."""
+        try:
+            return os.fstat(self.descriptor).st_ino == self.inode
+        except OSError:
+            return False
+
+    def cut(self) -> None:
+        """End the connection at both ends, if it is still the same."""
+        if not self.there:
+            return
+        try:
+            with socket.socket(fileno=os.dup(self.descriptor)) as ours:
+                ours.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it has ended by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +74,11 @@ class Queued:
 
 @dataclass(slots=True, eq=False)
 class OpenCall:
-    """A call in progress and the timer of its time-out."""
+    """A call in progress: the proof it runs under, the digest of what it carries, and the timer of its time-out."""
 
     channel: Channel
+    authorized: Authorized
+    digest: str = ""
     timer: asyncio.TimerHandle | None = None
 
 
@@ -60,40 +87,36 @@ class Client:
     """One connection. Written by the gate only."""
 
     routing: bytes
-    principal: Principal
+    account: Account
+    wire: Wire | None = None
+    told_key: bool = False
+    """It knows which server key comes next."""
     standing: Standing = Standing.SERVED
     calls: dict[int, OpenCall] = field(default_factory=dict)
     backlog: deque[Queued] = field(default_factory=deque)
     backlog_bytes: int = 0
-    strikes: deque[float] = field(default_factory=deque)
-    ignored_until: float = 0.0
 
     def push(self, queued: Queued) -> None:
         """Put a frame at the end of the backlog."""
         self.backlog.append(queued)
         self.backlog_bytes += len(queued.data)
+        self.account.backlog_bytes += len(queued.data)
 
     def pop(self) -> None:
         """Take the frame at the head of the backlog away."""
-        self.backlog_bytes -= len(self.backlog.popleft().data)
+        size = len(self.backlog.popleft().data)
+        self.backlog_bytes -= size
+        self.account.backlog_bytes -= size
 
     def drop_backlog(self) -> tuple[int, ...]:
         """Forget the backlog; the calls whose last frame was in it."""
         lost = tuple(queued.ends for queued in self.backlog if queued.ends is not None)
         self.backlog.clear()
+        self.account.backlog_bytes -= self.backlog_bytes
         self.backlog_bytes = 0
         return lost
 
-    def strike(self, now: float, bounds: Bounds) -> None:
-        """Count one bad frame; too many in a while and the client is ignored for a while."""
-        self.strikes.append(now)
-        while self.strikes[0] < now - bounds.strike_seconds:
-            self.strikes.popleft()
-        if len(self.strikes) >= bounds.strikes:
-            self.strikes.clear()
-            self.ignored_until = now + bounds.ignored_seconds
-
-    def idle(self, now: float, bounds: Bounds) -> bool:
-        """Whether nothing would be lost by forgetting it."""
-        quiet = not self.strikes or self.strikes[-1] < now - bounds.strike_seconds
-        return not self.calls and not self.backlog and quiet and self.ignored_until < now
+    @property
+    def forgettable(self) -> bool:
+        """Whether nothing would be lost by forgetting it: nothing is under way, and its connection has ended."""
+        return not self.calls and not self.backlog and (self.wire is None or not self.wire.there)

@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import zmq
 
-from llmos.kernel.gate.clients import Bounds, Client, Queued, Standing
+from llmos.kernel.gate.accounts import Bounds
+from llmos.kernel.gate.clients import Client, Queued, Standing
 from llmos.syscalls.abi.errors import TryAgain
 from llmos.syscalls.wire import codec
 
@@ -97,7 +98,9 @@ class Post:
     def _keep(self, client: Client, queued: Queued) -> None:
         if client.standing is Standing.SERVED or client.backlog_bytes < 2 * self._bounds.backlog_bytes:
             client.push(queued)
-        if client.backlog_bytes > self._bounds.backlog_bytes and client.standing is Standing.SERVED:
+        too_much = client.backlog_bytes > self._bounds.backlog_bytes
+        too_much |= client.account.backlog_bytes > self._bounds.key_backlog_bytes
+        if too_much and client.standing is Standing.SERVED:
             self._give_up(client, Standing.CHOKED)
         self._wait_for(client)
 

@@ -1,45 +1,46 @@
 """The gate: the one ROUTER socket through which every call comes in and every answer leaves.
 
-It does not know what calls do (dispatch does), what policies say (the membrane does) or what processes are.
+It does not know what calls mean or how they are authorised (the desk does), or what processes are.
 Rules:
 
 - Who calls is the authenticated key of the connection, asked anew for every frame. Routing ids that clients
   choose themselves are refused: whoever took over such an id would get the answers meant for its former
   holder.
-- Whatever a client sends costs at most that client something: an error, a strike, its own calls.
+- Whatever a client sends costs at most that client and the others of its key something: an error, a strike, calls.
+- A key that is revoked or has expired loses its calls and its connections; an open call that a new policy forbids ends.
 - The socket's descriptor is edge-triggered: after a send outside of `_drain` the socket is looked at again.
-- Handlers' callbacks run from the loop itself, never inside a `reply`, `fail` or `event`: a send that fails
-  marks the client, and its calls end in a callback of their own.
-- An `Error` that dispatch raises is the caller's fault and becomes the answer. Any other exception goes to
-  the loop's exception handler, which the daemon makes fatal.
+- A send that fails marks the client, and its calls end in a callback of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import assert_never
+import time
+from collections.abc import Sequence
 
 import zmq
 
-from llmos.kernel.gate.channel import Channel, Ending
-from llmos.kernel.gate.clients import Bounds, Client, OpenCall, Standing
+from llmos.kernel.gate.accounts import Account, Bounds
+from llmos.kernel.gate.channel import Ending
+from llmos.kernel.gate.clients import Client, Standing, Wire
+from llmos.kernel.gate.desk import Desk, Dispatch
 from llmos.kernel.gate.endpoints import bind, remove_file
-from llmos.kernel.gate.keyring import Keyring
-from llmos.kernel.gate.membrane import Authorized, Membrane
 from llmos.kernel.gate.post import Post
-from llmos.kernel.gate.principal import Principal
+from llmos.kernel.gate.recorder import Recorder
 from llmos.kernel.gate.zap import DOMAIN, Authenticator
-from llmos.syscalls.abi.errors import Error, InvalidArgument, MessageTooLong, PermissionDenied, ProtocolError, TryAgain
-from llmos.syscalls.abi.messages import Generate
-from llmos.syscalls.abi.table import Call
-from llmos.syscalls.abi.words import Record
+from llmos.kernel.security.audit.record import Kind
+from llmos.kernel.security.identity.keyring import Keyring
+from llmos.kernel.security.identity.registry import Identity
+from llmos.kernel.security.membrane import Membrane
+from llmos.syscalls.abi.errors import (
+    Error,
+    PermissionDenied,
+    ProtocolError,
+    TryAgain,
+)
 from llmos.syscalls.wire import codec
-from llmos.syscalls.wire.frames import MAX_FRAME, MAX_REPLY, NO_CALL, BadFrame, CallFrame, CancelFrame, CreditFrame
-
-Dispatch = Callable[[Authorized, Call, Record, Channel], None]
-"""Begins a call; the answer goes through the channel, now or later. Raises an abi `Error` for the caller's fault."""
+from llmos.syscalls.wire.frames import MAX_FRAME, NO_CALL, BadFrame
 
 _NOBLOCK = int(zmq.NOBLOCK)
 
@@ -51,6 +52,9 @@ _FLUSH_MILLISECONDS = 300
 
 _log = logging.getLogger("llmos.gate")
 
+_CUT_SECONDS = 0.05
+"""How long a last message to a client has to leave before its connection is cut."""
+
 
 class Gate:
     """Serves calls on its endpoints between `open` and `close`."""
@@ -60,24 +64,29 @@ class Gate:
         loop: asyncio.AbstractEventLoop,
         keyring: Keyring,
         membrane: Membrane,
+        recorder: Recorder,
         dispatch: Dispatch,
         bounds: Bounds | None = None,
     ) -> None:
         self._loop = loop
         self._keyring = keyring
-        self._membrane = membrane
-        self._dispatch = dispatch
+        self._recorder = recorder
         self._bounds = bounds or Bounds()
         self._clients: dict[bytes, Client] = {}
+        self._accounts: dict[str, Account] = {}
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._authenticator = Authenticator(loop, self._context, lambda key: keyring.find(key) is not None)
+        self._authenticator = Authenticator(loop, self._context, keyring, recorder)
         self._socket = self._context.socket(zmq.ROUTER)
         self._configure()
         self._descriptor = self._socket.fileno()
         self._post = Post(loop, self._socket, self._bounds, self._schedule, self._lose)
+        self._desk = Desk(loop, membrane, recorder, dispatch, self._post, self._bounds, self._strike)
         self._draining = self._scheduled = self._closed = False
+        self._now = loop.time()
+        self._ping = codec.encode_ping()
         self._bound: list[str] = []
         self._tick: asyncio.TimerHandle | None = None
+        self._switching: asyncio.TimerHandle | None = None
 
     def open(self, endpoints: Sequence[str]) -> tuple[str, ...]:
         """Listen on all of them; how clients name them. Raises `InvalidArgument` or `Busy`; close it then, too."""
@@ -86,6 +95,7 @@ class Gate:
         self._loop.add_reader(self._descriptor, self._drain)
         self._tick = self._loop.call_later(self._bounds.ping_seconds, self._look_after)
         self._schedule()
+        self.announce_server_key()
         return tuple(self._bound)
 
     @property
@@ -93,16 +103,52 @@ class Gate:
         """Calls in progress."""
         return sum(len(client.calls) for client in self._clients.values())
 
+    def revoke(self, public: str) -> None:
+        """A key opens nothing any more: end its calls and cut its connections."""
+        for client in list(self._clients.values()):
+            if client.account.identity.public == public:
+                self._turn_away(client.routing, _REVOKED)
+                self._forget(client)
+                self._cut_soon(client.wire)
+
+    def recheck(self) -> None:
+        """The policy has changed: end the open calls that it forbids."""
+        for client in list(self._clients.values()):
+            self._desk.recheck(client)
+
+    def announce_server_key(self) -> None:
+        """Tell every client which server key comes next, now and whenever it calls."""
+        rotation = self._keyring.server.rotation
+        self._ping = codec.encode_ping(rotation.pair.public if rotation is not None else None)
+        for client in self._clients.values():
+            client.told_key = False
+        if self._switching is not None:
+            self._switching.cancel()
+        if rotation is not None:
+            self._switching = self._loop.call_later(max(0.0, rotation.switch_at - time.time()), self.switch_server_key)
+
+    def switch_server_key(self) -> None:
+        """Serve new connections with the key that was announced; those that are open go on."""
+        self._keyring.server.switch()
+        for endpoint in self._bound:
+            self._socket.unbind(endpoint)
+        self._socket.setsockopt(zmq.CURVE_SECRETKEY, self._keyring.server.pair.secret.encode())
+        self._bound = [bind(self._socket, endpoint) for endpoint in self._bound]
+        self._recorder.happened(Kind.KEY, f"the server key is now {self._keyring.server.pair.public}")
+        self.announce_server_key()
+        self._schedule()
+
     def close(self) -> None:
         """End all calls, let the last answers out, and release the socket. May be called twice."""
         if self._closed:
             return
         for client in list(self._clients.values()):
-            self._end_calls(client, Ending.CLOSING)
+            self._desk.end_calls(client, Ending.CLOSING)
         self._closed = True
         self._post.close()
-        if self._tick is not None:
-            self._tick.cancel()
+        for timer in (self._tick, self._switching):
+            if timer is not None:
+                timer.cancel()
         self._loop.remove_reader(self._descriptor)
         self._socket.close(_FLUSH_MILLISECONDS)
         self._authenticator.close()
@@ -126,7 +172,7 @@ class Gate:
         }
         for option, value in options.items():
             self._socket.setsockopt(option, value)
-        self._socket.setsockopt(zmq.CURVE_SECRETKEY, self._keyring.pair.secret.encode())
+        self._socket.setsockopt(zmq.CURVE_SECRETKEY, self._keyring.server.pair.secret.encode())
         self._socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
 
     # --- in
@@ -152,6 +198,7 @@ class Gate:
 
     def _receive_some(self) -> bool:
         """Handle frames; says whether there is none left."""
+        self._now = self._loop.time()
         for _ in range(_AT_ONCE):
             try:
                 routing = self._socket.recv(_NOBLOCK)
@@ -169,170 +216,112 @@ class Gate:
 
     def _receive(self, routing: bytes, parts: list[zmq.Frame]) -> None:
         user = parts[-1].get("User-Id")
-        principal = self._keyring.known(user) if isinstance(user, str) else None
-        if principal is None:
-            self._turn_away(
-                routing, PermissionDenied("this key is not valid any more", "ask an administrator for another")
-            )
-        elif routing[:1] != b"\0":
-            self._turn_away(
-                routing, ProtocolError("a client may not choose its routing id", "leave ZMQ_ROUTING_ID alone")
-            )
-        else:
-            self._serve(self._client(routing, principal), parts)
+        identity = self._keyring.known(user) if isinstance(user, str) else None
+        if identity is None:
+            self._turn_away(routing, _REVOKED)
+            self._cut_soon(Wire.of(parts[-1]))
+            return
+        client = self._clients.get(routing)
+        if client is None or client.account.identity is not identity:
+            client = self._admit_client(routing, identity, parts[-1])
+        if client is not None:
+            self._serve(client, parts)
 
     def _turn_away(self, routing: bytes, error: Error) -> None:
         self._post.tell_stranger(routing, codec.encode_error(NO_CALL, error.failure()))
 
-    def _client(self, routing: bytes, principal: Principal) -> Client:
-        client = self._clients.get(routing)
-        if client is not None and client.principal != principal:
-            self._forget(client)
-            client = None
-        if client is None:
-            client = self._clients[routing] = Client(routing, principal)
+    def _cut_soon(self, wire: Wire | None) -> None:
+        if wire is not None:
+            self._loop.call_later(_CUT_SECONDS, wire.cut)
+
+    def _admit_client(self, routing: bytes, identity: Identity, frame: zmq.Frame) -> Client | None:
+        former = self._clients.get(routing)
+        if former is not None:
+            self._forget(former)
+        account = self._account(identity)
+        error: Error | None = None
+        if routing[:1] != b"\0":
+            error = ProtocolError("a client may not choose its routing id", "leave ZMQ_ROUTING_ID alone")
+        elif account.connections >= self._bounds.connections:
+            error = TryAgain(f"this key has {account.connections} connections, the most it may", "close some")
+        wire = Wire.of(frame)
+        if error is not None:
+            self._turn_away(routing, error)
+            self._cut_soon(wire)
+            return None
+        account.connections += 1
+        client = self._clients[routing] = Client(routing, account, wire)
         return client
 
+    def _account(self, identity: Identity) -> Account:
+        account = self._accounts.get(identity.public)
+        if account is None or account.identity is not identity:
+            rate = self._bounds.rate if identity.rate is None else identity.rate
+            account = self._accounts[identity.public] = Account(identity, rate, counted_at=self._now)
+        return account
+
     def _serve(self, client: Client, parts: list[zmq.Frame]) -> None:
-        if client.ignored_until > self._loop.time():
+        if client.account.ignored_until > self._now:
+            self._turn_away(client.routing, _ignored(client.account.ignored_until - self._now))
             return
-        try:
-            if len(parts) != 1:
-                raise BadFrame(f"a message is one frame, not {len(parts)}")
-            self._handle(client, parts[0].bytes)
-        except BadFrame as error:
-            # An answer to an open id would end that call for the client, and it has not ended.
-            self._refuse(client, NO_CALL if error.id in client.calls else error.id, error)
-        except MessageTooLong as error:
-            self._refuse(client, NO_CALL, error)
+        if not client.told_key and self._keyring.server.rotation is not None:
+            client.told_key = True
+            self._post.send(client, self._ping)
+        if len(parts) == 1:
+            self._desk.take(client, parts[0].bytes, self._now)
+        else:
+            self._desk.refuse(client, NO_CALL, BadFrame(f"a message is one frame, not {len(parts)}"))
 
-    def _handle(self, client: Client, data: bytes) -> None:
-        frame = codec.decode_request(data)
-        match frame:
-            case CallFrame():
-                self._begin(client, frame)
-            case CreditFrame(id, credit):
-                if (open_call := client.calls.get(id)) is not None:
-                    open_call.channel.grant(credit)
-            case CancelFrame(id):
-                if (open_call := client.calls.get(id)) is not None:
-                    open_call.channel.end(Ending.CANCELLED)
-            case _:
-                assert_never(frame)
-
-    def _begin(self, client: Client, frame: CallFrame) -> None:
-        """Decode, authorise, check; then perform."""
-        try:
-            call = codec.find_call(frame.call)
-            request = codec.decode_arguments(frame.call, frame.args)
-            authorized = self._membrane.authorize_call(client.principal, call, request)
-            channel = self._admit(client, frame, request)
-        except ProtocolError as error:
-            self._refuse(client, frame.id, error)
-            return
-        except Error as error:
-            self._fail(client, frame.id, error)
-            return
-        try:
-            self._dispatch(authorized, call, request, channel)
-        except Error as error:
-            channel.fail(error)
-
-    def _admit(self, client: Client, frame: CallFrame, request: Record) -> Channel:
-        if frame.id in client.calls:
-            raise InvalidArgument(f"the call {frame.id} of this connection is still open", "give every call a new id")
-        if len(client.calls) >= self._bounds.calls:
-            raise TryAgain(
-                f"{self._bounds.calls} calls of this connection are open, the most there may be",
-                "wait for some of them, or open another connection",
-            )
-        channel = Channel(_CallOutlet(self, client, frame.id), _first_credit(request))
-        timer = None
-        if frame.timeout is not None:
-            timer = self._loop.call_later(frame.timeout, channel.end, Ending.TIMED_OUT)
-        client.calls[frame.id] = OpenCall(channel, timer)
-        return channel
-
-    # --- out
-
-    def _refuse(self, client: Client, id: int, error: Error) -> None:
-        """Answer a frame that breaks the protocol; it costs a strike."""
-        client.strike(self._loop.time(), self._bounds)
-        self._fail(client, id, error)
-
-    def _fail(self, client: Client, id: int, error: Error) -> None:
-        self._post.send(client, codec.encode_error(id, error.failure()), id)
-
-    def _answer(self, client: Client, id: int, data: bytes) -> None:
-        """Send the last frame of a call."""
-        if len(data) > MAX_REPLY:
-            error = MessageTooLong(
-                f"the answer has {len(data)} bytes; the limit is {MAX_REPLY}", "ask for less at once"
-            )
-            data = codec.encode_error(id, error.failure())
-        self._close_call(client, id)
-        self._post.send(client, data, id)
-
-    def _event(self, client: Client, data: bytes) -> None:
-        self._post.send(client, data)
-
-    def _close_call(self, client: Client, id: int) -> None:
-        open_call = client.calls.pop(id, None)
-        if open_call is not None and open_call.timer is not None:
-            open_call.timer.cancel()
+    def _strike(self, client: Client, reason: str) -> None:
+        self._recorder.struck(client.account.principal, reason)
+        if client.account.strike(self._now, self._bounds):
+            self._turn_away(client.routing, _ignored(self._bounds.ignored_seconds))
 
     # --- clients
 
     def _lose(self, client: Client) -> None:
         """End the calls of a client that is gone or does not read."""
         open_calls = tuple(client.calls)
-        self._end_calls(client, Ending.GONE)
+        self._desk.end_calls(client, Ending.GONE)
         if client.standing is Standing.CHOKED:
             self._post.drop_backlog(client, open_calls)
-            _log.warning("%s did not read its messages and lost %d calls", client.principal.name, len(open_calls))
-        elif self._clients.get(client.routing) is client:
-            del self._clients[client.routing]
+            _log.warning(
+                "%s did not read its messages and lost %d calls", client.account.principal.name, len(open_calls)
+            )
+        else:
+            self._drop(client)
 
     def _forget(self, client: Client) -> None:
         client.standing = Standing.GONE
-        self._end_calls(client, Ending.GONE)
+        self._desk.end_calls(client, Ending.GONE)
         client.drop_backlog()
+        self._drop(client)
 
-    def _end_calls(self, client: Client, ending: Ending) -> None:
-        for id, open_call in list(client.calls.items()):
-            open_call.channel.end(ending)
-            self._close_call(client, id)
+    def _drop(self, client: Client) -> None:
+        if self._clients.get(client.routing) is client:
+            del self._clients[client.routing]
+            client.account.connections -= 1
 
     def _look_after(self) -> None:
-        """Find clients that vanished while they wait, and forget those that nothing ties to us."""
+        """Find clients that vanished while they wait and keys that expired, and forget what nothing ties to us."""
         now = self._loop.time()
         for client in list(self._clients.values()):
-            if client.idle(now, self._bounds):
-                del self._clients[client.routing]
+            if self._keyring.known(client.account.identity.public) is None:
+                self.revoke(client.account.identity.public)
+            elif client.forgettable:
+                self._drop(client)
             elif client.calls and not client.backlog:
-                self._post.send(client, codec.encode_ping())
+                self._post.send(client, self._ping)
+        for public, account in list(self._accounts.items()):
+            if account.idle(now, self._bounds):
+                del self._accounts[public]
         self._tick = self._loop.call_later(self._bounds.ping_seconds, self._look_after)
 
 
-class _CallOutlet:
-    """The way out for the frames of one call."""
-
-    __slots__ = ("_client", "_gate", "_id")
-
-    def __init__(self, gate: Gate, client: Client, id: int) -> None:
-        self._gate = gate
-        self._client = client
-        self._id = id
-
-    def reply(self, record: Record) -> None:
-        self._gate._answer(self._client, self._id, codec.encode_ok(self._id, record))
-
-    def fail(self, error: Error) -> None:
-        self._gate._answer(self._client, self._id, codec.encode_error(self._id, error.failure()))
-
-    def event(self, record: Record) -> None:
-        self._gate._event(self._client, codec.encode_event(self._id, record))
+_REVOKED = PermissionDenied(
+    "this key is not valid any more: it was revoked, or it has expired", "ask an administrator for another"
+)
 
 
-def _first_credit(request: Record) -> int:
-    return request.window if isinstance(request, Generate) else 0
+def _ignored(seconds: float) -> TryAgain:
+    return TryAgain(f"this key broke the rules too often and is not heard for {seconds:.0f} s", "docs/abi.md has them")

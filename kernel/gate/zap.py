@@ -1,35 +1,80 @@
 """Who may connect: answers the ZeroMQ authentication protocol (RFC 27) for the gate's sockets.
 
-It does not know calls or roles. Rules: only CURVE, only our domain, only keys that `known` accepts; the
-authenticated key, as Z85, becomes the connection's `User-Id`. A refusal is a 400, which the client's
-monitor sees at once. Whatever fails to parse is refused too.
+It does not know calls or roles. Rules:
+
+- Only CURVE, only our domain, only valid keys of people, apps and services: engines do not call. The authenticated key,
+  as Z85, becomes the connection's `User-Id`. Whatever fails to parse is refused too.
+- A refusal is a 400, which the client's monitor sees at once; yet an address that goes on trying gets its refusals
+  later and later, and no more of them a second than cost nothing. Who is let in never waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from dataclasses import dataclass, field
 
 import zmq
 from zmq.utils import z85
 
+from llmos.kernel.gate.recorder import Recorder
+from llmos.kernel.security.identity.keyring import Keyring
+from llmos.syscalls.abi.words import KeyKind
+
 DOMAIN = b"llmos"
 
+FREE_REFUSALS = 8
+"""Refusals that an address gets at once."""
+
+REFUSALS_A_SECOND = 2.0
+"""What an address that has used those up gets."""
+
+MOST_ADDRESSES = 4096
+MOST_WAITING = 4096
+
 _VERSION = b"1.0"
+_ADDRESS = 3
 _PARTS_OF_CURVE = 7
 _AT_ONCE = 32
 """Handshakes answered before others in the loop get their turn."""
+
+
+@dataclass(slots=True, eq=False)
+class _Address:
+    """Where refused handshakes came from, and when the next refusal may leave."""
+
+    allowance: float = FREE_REFUSALS
+    counted_at: float = 0.0
+    waiting: deque[list[bytes]] = field(default_factory=deque)
+
+    def take_turn(self, now: float) -> bool:
+        """Whether a refusal may leave now."""
+        grown = self.allowance + (now - self.counted_at) * REFUSALS_A_SECOND
+        self.allowance, self.counted_at = min(float(FREE_REFUSALS), grown), now
+        if self.allowance < 1.0:
+            return False
+        self.allowance -= 1.0
+        return True
 
 
 class Authenticator:
     """Serves `inproc://zeromq.zap.01` of one context; made before any socket of it binds."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, context: zmq.Context[zmq.Socket[bytes]], known: Callable[[str], bool]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        context: zmq.Context[zmq.Socket[bytes]],
+        keyring: Keyring,
+        recorder: Recorder,
     ) -> None:
         self._loop = loop
-        self._known = known
-        self._socket = context.socket(zmq.REP)
+        self._keyring = keyring
+        self._recorder = recorder
+        self._addresses: dict[bytes, _Address] = {}
+        self._waiting = 0
+        self._timer: asyncio.TimerHandle | None = None
+        # Not a REP: one refusal that waits must not hold up the next handshake.
+        self._socket = context.socket(zmq.ROUTER)
         self._socket.linger = 0
         self._socket.bind("inproc://zeromq.zap.01")
         self._descriptor = self._socket.fileno()
@@ -37,6 +82,8 @@ class Authenticator:
 
     def close(self) -> None:
         """Stop answering."""
+        if self._timer is not None:
+            self._timer.cancel()
         if not self._socket.closed:
             self._loop.remove_reader(self._descriptor)
             self._socket.close(0)
@@ -46,18 +93,24 @@ class Authenticator:
             return
         for _ in range(_AT_ONCE):
             try:
-                request = self._socket.recv_multipart(zmq.NOBLOCK)
+                message = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._socket.send_multipart(self._answer(request))
+            self._answer(message)
         self._loop.call_soon(self._drain)
 
-    def _answer(self, request: list[bytes]) -> list[bytes]:
+    def _answer(self, message: list[bytes]) -> None:
+        # [who asks, empty, version, request id, domain, address, identity, mechanism, credentials...]
+        empty = message.index(b"") if b"" in message else 0
+        envelope, request = message[: empty + 1], message[empty + 1 :]
         number = request[1] if len(request) > 1 else b""
         user = self._user(request)
-        if user is None:
-            return [_VERSION, number, b"400", b"this key is not known here", b"", b""]
-        return [_VERSION, number, b"200", b"OK", user.encode(), b""]
+        if user is not None:
+            self._socket.send_multipart([*envelope, _VERSION, number, b"200", b"OK", user.encode(), b""])
+            return
+        self._note(request)
+        refusal = [*envelope, _VERSION, number, b"400", b"this key is not accepted here", b"", b""]
+        self._refuse(request[_ADDRESS] if len(request) > _ADDRESS else b"", refusal)
 
     def _user(self, request: list[bytes]) -> str | None:
         if len(request) != _PARTS_OF_CURVE or request[0] != _VERSION:
@@ -66,4 +119,47 @@ class Authenticator:
         if domain != DOMAIN or mechanism != b"CURVE" or len(key) != 32:
             return None
         user = z85.encode(key).decode()
-        return user if self._known(user) else None
+        identity = self._keyring.find(user)
+        return user if identity is not None and identity.principal.kind is not KeyKind.ENGINE else None
+
+    def _note(self, request: list[bytes]) -> None:
+        address = request[_ADDRESS].decode("ascii", "replace")[:128] if len(request) > _ADDRESS else ""
+        key = request[6] if len(request) == _PARTS_OF_CURVE and len(request[6]) == 32 else b""
+        public = z85.encode(key).decode() if key else ""
+        holder = self._keyring.holder(public)
+        self._recorder.refused(public, holder.principal.name if holder is not None else "", address)
+
+    # --- refusals
+
+    def _refuse(self, name: bytes, refusal: list[bytes]) -> None:
+        address = self._addresses.get(name)
+        if address is None:
+            if len(self._addresses) >= MOST_ADDRESSES:
+                self._forget_addresses()
+            address = self._addresses[name] = _Address(counted_at=self._loop.time())
+        if not address.waiting and address.take_turn(self._loop.time()):
+            self._socket.send_multipart(refusal)
+        elif self._waiting < MOST_WAITING:
+            # Beyond that the handshake runs into its own time limit.
+            address.waiting.append(refusal)
+            self._waiting += 1
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(1 / REFUSALS_A_SECOND, self._refuse_waiting)
+
+    def _refuse_waiting(self) -> None:
+        self._timer = None
+        for address in self._addresses.values():
+            while address.waiting and address.take_turn(self._loop.time()):
+                self._socket.send_multipart(address.waiting.popleft())
+                self._waiting -= 1
+        # The socket's edge-triggered descriptor may have told of a handshake during a send.
+        self._drain()
+        if self._waiting:
+            self._arm()
+
+    def _forget_addresses(self) -> None:
+        for name in [name for name, address in self._addresses.items() if not address.waiting]:
+            del self._addresses[name]

@@ -1,8 +1,8 @@
 """Runs the core in one thread: gives it the time, performs its effects, and tells those who wait.
 
-The rules: every event goes through `tell`; effects are performed at once, in order; planning happens once per turn
-of the
-event loop, after everything that has arrived was told. Nothing here decides anything about processes.
+The rules: what happens by itself goes through `tell`, what is done on somebody's behalf through `perform`, which takes
+the membrane's proof and checks that it covers the event; effects are performed at once, in order; planning happens once
+per turn of the event loop, after everything that has arrived was told. Nothing here decides anything about processes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import assert_never
 
 from llmos.kernel.core import effects as fx
 from llmos.kernel.core import events as ev
+from llmos.kernel.core.authority import Authorized
 from llmos.kernel.core.kernel import Kernel
 from llmos.kernel.core.process import Exit, Process
+from llmos.kernel.loop.authority import check
 from llmos.kernel.loop.generation import GenerationInProgress
 from llmos.kernel.loop.supervisor import Supervisor
-from llmos.kernel.ports.engine import EngineLauncher, Ready, Report, SamplingParameters
+from llmos.kernel.ports.engine import EngineLauncher, Ready, Report
 from llmos.kernel.ports.text import TextCodec, Turn, TurnKind
 from llmos.syscalls.abi.words import Pid
 
@@ -48,6 +50,8 @@ class Shell:
         self.epoch = time.time() - loop.time()
         """Seconds of the epoch when the kernel's clock was 0."""
         self.on_engine_change: Callable[[], None] = lambda: None
+        self.on_displaced: Callable[[Process, Process], None] = lambda victim, winner: None
+        """Called when a process had to give way to one of another principal."""
         self._supervisors = {name: Supervisor(loop, model.launcher, self) for name, model in models.items()}
         self._generations: dict[Pid, GenerationInProgress] = {}
         self._exits: dict[Pid, list[OnExit]] = {}
@@ -77,13 +81,14 @@ class Shell:
         """The kernel's clock, in seconds."""
         return self.loop.time()
 
-    def tell(self, event: ev.Event) -> None:
-        """Tell the core. Raises the abi error of a call that is refused."""
-        if self._closed:
-            return
-        self._perform(self.kernel.handle(event, self.now))
-        self._plan_soon()
-        self._arm_tick()
+    def tell(self, event: ev.KernelEvent) -> None:
+        """Tell the core what has happened."""
+        self._handle(event)
+
+    def perform(self, by: Authorized, event: ev.CallEvent) -> None:
+        """Do what somebody may do. Raises the abi error of a call that is refused."""
+        check(by, event, self.kernel)
+        self._handle(event)
 
     def engine_report(self, model: str, report: Report) -> None:
         """An engine reported."""
@@ -100,30 +105,34 @@ class Shell:
 
     # --- those who wait
 
-    def generate(
-        self, pid: Pid, sampling: SamplingParameters, max_tokens: int, ignore_eos: bool, watcher: GenerationInProgress
-    ) -> None:
+    def generate(self, by: Authorized, event: ev.Generate, watcher: GenerationInProgress) -> None:
         """Begin a generation that `watcher` hears about. Raises abi errors."""
-        self._perform_for(ev.Generate(pid, sampling, max_tokens, ignore_eos), pid, watcher)
+        check(by, event, self.kernel)
+        effects = self.kernel.handle(event, self.now)
+        self._generations[event.pid] = watcher
+        self._perform(effects)
+        self._plan_soon()
 
-    def when_exited(self, pid: Pid, callback: OnExit) -> Callable[[], None]:
+    def when_exited(self, by: Authorized, pid: Pid, callback: OnExit) -> Callable[[], None]:
         """Call back when a process has exited, and reap it; at once if it has. Returns how to take that back.
 
         Raises `NoSuchProcess`.
         """
+        check(by, ev.Reap(pid), self.kernel)
         process = self.kernel.table.get(pid)
         if process.exit is not None:
-            self.tell(ev.Reap(pid))
+            self._handle(ev.Reap(pid))
             callback(process.exit)
             return lambda: None
         waiting = self._exits.setdefault(pid, [])
         waiting.append(callback)
         return lambda: self._forget_wait(pid, callback)
 
-    def when_swapped(self, pid: Pid, out: bool, callback: OnSwap) -> None:
+    def when_swapped(self, by: Authorized, event: ev.SwapOut | ev.SwapIn, callback: OnSwap) -> None:
         """Swap, and call back with the number of pages and what there was no room for. Raises abi errors."""
-        effects = self.kernel.handle(ev.SwapOut(pid) if out else ev.SwapIn(pid), self.now)
-        self._swaps[pid] = callback
+        check(by, event, self.kernel)
+        effects = self.kernel.handle(event, self.now)
+        self._swaps[event.pid] = callback
         self._perform(effects)
         self._plan_soon()
 
@@ -148,11 +157,12 @@ class Shell:
 
     # --- inside
 
-    def _perform_for(self, event: ev.Generate, pid: Pid, watcher: GenerationInProgress) -> None:
-        effects = self.kernel.handle(event, self.now)
-        self._generations[pid] = watcher
-        self._perform(effects)
+    def _handle(self, event: ev.Event) -> None:
+        if self._closed:
+            return
+        self._perform(self.kernel.handle(event, self.now))
         self._plan_soon()
+        self._arm_tick()
 
     def _perform(self, effects: list[fx.Effect]) -> None:
         for effect in effects:
@@ -178,8 +188,15 @@ class Shell:
                 log.info("process %d was reaped unseen: too many exited processes of its owner", pid)
             case fx.SwapSettled(pid, pages, short):
                 self._swaps.pop(pid)(pages, short)
+            case fx.Displaced(pid, by):
+                self._displaced(pid, by)
             case _:
                 assert_never(effect)
+
+    def _displaced(self, pid: Pid, by: Pid) -> None:
+        victim, winner = self.kernel.table.find(pid), self.kernel.table.find(by)
+        if victim is not None and winner is not None:
+            self.on_displaced(victim, winner)
 
     def _token(self, pid: Pid, token: fx.Token) -> None:
         watcher = self._generations.get(pid)
@@ -190,7 +207,7 @@ class Shell:
 
     def _stop_string(self, pid: Pid, watcher: GenerationInProgress) -> None:
         if self._generations.get(pid) is watcher:
-            self.tell(ev.EndGeneration(pid, stopped=True))
+            self._handle(ev.EndGeneration(pid, stopped=True))
 
     def _exited(self, pid: Pid, exit: Exit) -> None:
         waiting = self._exits.pop(pid, [])

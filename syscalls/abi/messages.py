@@ -271,7 +271,10 @@ class Nothing(Record, frozen=True):
 
 
 class EngineInfo(Record, frozen=True):
-    """One engine: what it runs and how full it is. Pages of `page_tokens` tokens, `page_bytes` bytes each."""
+    """One engine: what it runs and how full it is. Pages of `page_tokens` tokens, `page_bytes` bytes each.
+
+    How full it is, is None for callers who may not read the metrics.
+    """
 
     model: str
     device: str
@@ -282,11 +285,11 @@ class EngineInfo(Record, frozen=True):
     page_tokens: int
     page_bytes: int
     device_pages: int
-    device_pages_free: int
-    device_pages_cached: int
+    device_pages_free: int | None
+    device_pages_cached: int | None
     host_pages: int
-    host_pages_free: int
-    host_pages_cached: int
+    host_pages_free: int | None
+    host_pages_cached: int | None
     context_limit: int
     max_batch: int
     step_tokens: int
@@ -296,12 +299,15 @@ class EngineInfo(Record, frozen=True):
 
 
 class SystemInfo(Record, frozen=True):
-    """The daemon. `started` is seconds since the epoch."""
+    """The daemon. `started` is seconds since the epoch.
+
+    Callers who may not read the metrics see the processes of their own tenant, and neither `home` nor `os_pid`.
+    """
 
     version: str
     protocol: int
     home: str
-    os_pid: int
+    os_pid: int | None
     started: float
     principal: str
     draining: bool

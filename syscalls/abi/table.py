@@ -9,18 +9,27 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from llmos.syscalls.abi import messages as m
+from llmos.syscalls.abi import security as s
 from llmos.syscalls.abi.words import ProcessInfo, Record
 
 
 class Subject(StrEnum):
     """What the object of a call is; the gate makes the object's name from it.
 
-    `PROCESS` is `proc:/OWNER/PID` of the request's pid, `OWN` is `proc:/CALLER/*`, `SYSTEM` is `sys:/`.
+    `PROCESS` is `proc:/OWNER/PID` of the request's pid, `OWN` is `proc:/CALLER/*`, `SYSTEM` is `sys:/`, `SELF` is the
+    caller's key `key:/TENANT/CALLER`, `KEY` that of the request's name, `KEYS` is `key:/TENANT/*`, `SERVER_KEY` is
+    `key:/system/server`, `POLICY` is `policy:/`, `AUDIT` is `audit:/TENANT`.
     """
 
     PROCESS = "process"
     OWN = "own"
     SYSTEM = "system"
+    SELF = "self"
+    KEY = "key"
+    KEYS = "keys"
+    SERVER_KEY = "server key"
+    POLICY = "policy"
+    AUDIT = "audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,8 @@ class Call:
     event: type[Record] | None = None
     """What a stream sends before its reply; None for a call that only replies."""
     summary: str = ""
+    contents: bool = False
+    """The request carries what people wrote; the audit log has its digest."""
 
     @property
     def group(self) -> str:
@@ -42,7 +53,7 @@ class Call:
 
 
 CALLS: tuple[Call, ...] = (
-    Call("proc.spawn", Subject.OWN, m.Spawn, m.Spawned, None, "make a process"),
+    Call("proc.spawn", Subject.OWN, m.Spawn, m.Spawned, None, "make a process", True),
     Call("proc.fork", Subject.PROCESS, m.Fork, m.Forked, None, "make copy-on-write children"),
     Call("proc.signal", Subject.PROCESS, m.SendSignal, m.Done, None, "send a signal"),
     Call("proc.wait", Subject.PROCESS, m.Wait, m.ExitStatus, None, "wait for the exit of a process and reap it"),
@@ -53,13 +64,27 @@ CALLS: tuple[Call, ...] = (
     Call("proc.swap_out", Subject.PROCESS, m.SwapOut, m.Swapped, None, "move pages off the device"),
     Call("proc.swap_in", Subject.PROCESS, m.OnProcess, m.Swapped, None, "bring pages back to the device"),
     Call("proc.why", Subject.PROCESS, m.OnProcess, m.Why, None, "say what a process waits for, and its history"),
-    Call("ctx.append", Subject.PROCESS, m.Append, m.Appended, None, "append text, chat messages or tokens"),
+    Call("ctx.append", Subject.PROCESS, m.Append, m.Appended, None, "append text, chat messages or tokens", True),
     Call("ctx.read", Subject.PROCESS, m.OnProcess, m.Context, None, "read what the model sees"),
     Call("ctx.truncate", Subject.PROCESS, m.Truncate, m.Appended, None, "keep the first tokens"),
     Call("ctx.rewind", Subject.PROCESS, m.Rewind, m.Appended, None, "drop the last tokens"),
     Call("ctx.advise", Subject.PROCESS, m.Advise, m.Done, None, "say whether the pages will be needed soon"),
     Call("gen.generate", Subject.PROCESS, m.Generate, m.Generated, m.Chunk, "generate tokens"),
     Call("gen.cancel", Subject.PROCESS, m.OnProcess, m.Done, None, "end the running generation of a process"),
+    Call("sec.whoami", Subject.SELF, m.Nothing, s.WhoAmI, None, "say who the caller is"),
+    Call("sec.can", Subject.SELF, s.Can, s.Answer, None, "say whether the caller may do something"),
+    Call("sec.why_denied", Subject.SELF, s.WhyDenied, s.Denial, None, "show a denial again"),
+    Call("sec.key_create", Subject.KEY, s.CreateKey, s.CreatedKey, None, "register a key"),
+    Call("sec.key_list", Subject.KEYS, s.ListKeys, s.Keys, None, "list keys and their holders"),
+    Call("sec.key_revoke", Subject.KEY, s.RevokeKey, s.KeyInfo, None, "revoke a key and cut its connections"),
+    Call("sec.key_rotate", Subject.SERVER_KEY, s.RotateServerKey, s.ServerKeyRotation, None, "rotate the server key"),
+    Call("sec.policy_show", Subject.POLICY, m.Nothing, s.PolicyInForce, None, "show the policy in force"),
+    Call("sec.policy_check", Subject.POLICY, s.CheckPolicy, s.Answer, None, "ask what the policy says, and why"),
+    Call("sec.policy_apply", Subject.POLICY, s.ApplyPolicy, s.PolicyChange, None, "put a file of rules in force"),
+    Call("sec.policy_diff", Subject.POLICY, s.DiffPolicy, s.PolicyDifference, None, "find calls whose answer changes"),
+    Call("sec.policy_learn", Subject.POLICY, s.LearnPolicy, s.LearntPolicy, None, "propose the least policy"),
+    Call("sec.audit_read", Subject.AUDIT, s.ReadAudit, s.AuditPage, None, "read the audit log"),
+    Call("sec.audit_verify", Subject.AUDIT, m.Nothing, s.AuditVerdict, None, "verify the audit log"),
     Call("sys.info", Subject.SYSTEM, m.Nothing, m.SystemInfo, None, "describe the daemon and its engines"),
     Call("sys.metrics", Subject.SYSTEM, m.Nothing, m.Metrics, None, "read counters and gauges"),
     Call("sys.drain", Subject.SYSTEM, m.Drain, m.Done, None, "finish what runs and take nothing new"),

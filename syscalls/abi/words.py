@@ -77,6 +77,15 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
+class KeyKind(StrEnum):
+    """What holds a key: a person, an app, an engine, or a service such as a gateway."""
+
+    USER = "user"
+    APP = "app"
+    ENGINE = "engine"
+    SERVICE = "service"
+
+
 class Record(Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every message: immutable, and a field nobody knows is an error."""
 

@@ -7,6 +7,7 @@ thread all the same.
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable
 from itertools import count
@@ -19,7 +20,9 @@ from llmos.syscalls.sdk.protocol import GRACE_SECONDS
 from llmos.syscalls.sdk.worker import Abandon, Cancel, Credit, Inbox, Start, Stop, Worker
 from llmos.syscalls.wire.codec import encode_call
 from llmos.syscalls.wire.home import default_endpoint, default_key
-from llmos.syscalls.wire.keys import Key, load_key
+from llmos.syscalls.wire.keys import Key, load_key, replace_key
+
+_log = logging.getLogger("llmos")
 
 
 class Connection:
@@ -70,12 +73,13 @@ def open_connection(endpoint: str | None = None, key: str | Path | None = None) 
 
     Raises `TryAgain` (no daemon), `PermissionDenied` (key refused), or what is wrong with key or endpoint.
     """
-    return _connect(endpoint or default_endpoint(), load_key(Path(key) if key is not None else default_key()))
+    path = Path(key) if key is not None else default_key()
+    return _connect(endpoint or default_endpoint(), path, load_key(path))
 
 
-def _connect(endpoint: str, key: Key) -> Connection:
+def _connect(endpoint: str, path: Path, key: Key) -> Connection:
     ready: SimpleQueue[Error | None] = SimpleQueue()
-    worker = Worker(endpoint, key, ready.put)
+    worker = Worker(endpoint, key, ready.put, lambda changed: _keep_key(path, changed))
     worker.launch()
     connection = Connection(worker)
     error = ready.get()
@@ -83,6 +87,14 @@ def _connect(endpoint: str, key: Key) -> Connection:
         connection.close()
         raise error
     return connection
+
+
+def _keep_key(path: Path, key: Key) -> None:
+    """Write the daemon's new key into the key file; a file that cannot be written stays as it is."""
+    try:
+        replace_key(path, key)
+    except (OSError, Error) as error:
+        _log.warning("the key file %s could not be brought up to date: %s", path, error)
 
 
 def _end(worker: Worker) -> None:

@@ -51,6 +51,8 @@ class Link:
     give_up_at: float
     """When to stop waiting, unless it is up by then."""
     state: LinkState = LinkState.SEEKING
+    wrong_server: bool = False
+    """What answers has another key than the key file says."""
     refusal: Error | None = None
     _broken: int = 0
 
@@ -88,6 +90,7 @@ class Link:
         self._broken += 1
         self.give_up_at = min(self.give_up_at, now + NOBODY_SECONDS)
         if self._broken >= _BROKEN_HANDSHAKES:
+            self.wrong_server = True
             self._refuse(f"the daemon at {self.endpoint} is not the one that the key {self.key_name!r} is for")
 
     def _disconnected(self) -> None:

@@ -78,6 +78,8 @@ class ClientProtocol:
 
     outgoing: deque[bytes] = field(default_factory=deque)
     """Frames to send, oldest first; whoever owns the socket takes them."""
+    next_server: str | None = None
+    """The daemon's key that follows, if the daemon has told one."""
     _deadlines: dict[int, float | None] = field(default_factory=dict)
     _by_deadline: list[tuple[float, int]] = field(default_factory=list)
 
@@ -111,7 +113,8 @@ class ClientProtocol:
     def receive(self, data: bytes) -> Sequence[Delivery]:
         """Take one message from the kernel. Raises `ProtocolError` for bytes that are none."""
         match decode_response(data):
-            case PingFrame():
+            case PingFrame(next_server):
+                self.next_server = next_server or self.next_server
                 return ()
             case EventFrame(id, raw):
                 return (Delivery(id, Happened(raw)),) if id in self._deadlines else ()

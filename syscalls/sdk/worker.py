@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
 
 import zmq
@@ -25,7 +25,7 @@ from llmos.syscalls.abi.errors import DeviceError, Error, InvalidArgument, Messa
 from llmos.syscalls.sdk.link import NOBODY_SECONDS, Link, LinkState, Report
 from llmos.syscalls.sdk.protocol import ClientProtocol, Delivery, Event, Failed, Happened
 from llmos.syscalls.wire.frames import MAX_REPLY
-from llmos.syscalls.wire.keys import Key
+from llmos.syscalls.wire.keys import Key, PublicKey
 
 _RECONNECT_MS = 50
 _RECONNECT_MAX_MS = 400
@@ -133,11 +133,21 @@ class Mailbox:
 
 
 class Worker:
-    """The thread of one connection. `on_ready` is called once: None when the link is up, else why not."""
+    """The thread of one connection. `on_ready` is called once: None when the link is up, else why not.
 
-    def __init__(self, endpoint: str, key: Key, on_ready: Callable[[Error | None], None]) -> None:
+    `on_key` is called in this thread with the key as it is from now on, when the daemon's own key changes.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        key: Key,
+        on_ready: Callable[[Error | None], None],
+        on_key: Callable[[Key], None] = lambda key: None,
+    ) -> None:
         self._endpoint = endpoint
         self._key = key
+        self._on_key = on_key
         self._on_ready: Callable[[Error | None], None] | None = on_ready
         self._mailbox = Mailbox()
         self._protocol = ClientProtocol()
@@ -231,6 +241,10 @@ class Worker:
             case LinkState.LOST:
                 self._receive(dealer)  # what arrived before the end still counts
                 self._lose(DeviceError(f"the daemon at {self._endpoint} went away", "llmosctl up"))
+            case LinkState.REFUSED if link.wrong_server and self._key.next_server is not None:
+                # The rotation of which the daemon told us is over.
+                self._take_key(replace(self._key, server=self._key.next_server, next_server=None))
+                link.state = LinkState.LOST
             case LinkState.REFUSED:
                 self._end(link.refusal or link.absence())
             case LinkState.SEEKING | LinkState.GREETING:
@@ -287,11 +301,18 @@ class Worker:
             try:
                 parts = dealer.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                break
             try:
                 self._deliver(self._protocol.receive(parts[-1]))
             except (ProtocolError, MessageTooLong) as error:
                 self._end(error)
+        following = self._protocol.next_server
+        if following is not None and following not in (self._key.server, self._key.next_server):
+            self._take_key(replace(self._key, next_server=PublicKey(following)))
+
+    def _take_key(self, key: Key) -> None:
+        self._key = key
+        self._on_key(key)
 
     def _observe(self, monitor: zmq.Socket[bytes], link: Link) -> None:
         while link.state is not LinkState.LOST:

@@ -68,6 +68,7 @@ class _ToClient(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     err: Failure | UnsetType = UNSET
     ev: Raw | UnsetType = UNSET
     ping: int | UnsetType = UNSET
+    next_server: Annotated[str, Meta(min_length=40, max_length=40)] | None = None
 
 
 class _AnyError(Struct, frozen=True):
@@ -88,7 +89,6 @@ _TO_KERNEL = msgspec.msgpack.Decoder(_ToKernel)
 _TO_CLIENT = msgspec.msgpack.Decoder(_ToClient)
 _ID = msgspec.msgpack.Decoder(_OnlyId)
 _ARGUMENTS = {call.name: msgspec.msgpack.Decoder(call.request) for call in CALLS}
-_PING = _ENCODER.encode({"ping": 1})
 
 
 # --- the kernel's side
@@ -144,9 +144,9 @@ def encode_event(id: int, event: Record) -> bytes:
     return _ENCODER.encode(_ToClient(id=id, ev=Raw(_ENCODER.encode(event))))
 
 
-def encode_ping() -> bytes:
-    """A sign of life."""
-    return _PING
+def encode_ping(next_server: str | None = None) -> bytes:
+    """A sign of life, and during a rotation the daemon's key that follows."""
+    return _ENCODER.encode({"ping": 1} if next_server is None else {"ping": 1, "next_server": next_server})
 
 
 # --- the client's side
@@ -209,7 +209,7 @@ def _response(frame: _ToClient) -> ReplyFrame:
         case _ToClient(ok=UnsetType(), err=Failure() as failure, ev=UnsetType(), ping=UnsetType()):
             return ErrorFrame(frame.id, failure)
         case _ToClient(ok=UnsetType(), err=UnsetType(), ev=UnsetType(), ping=int()):
-            return PingFrame()
+            return PingFrame(frame.next_server)
         case _:
             raise BadFrame("a message is exactly one of ok, err, ev and ping", frame.id)
 

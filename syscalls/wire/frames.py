@@ -72,7 +72,9 @@ class EventFrame(Struct, frozen=True):
 
 
 class PingFrame(Struct, frozen=True):
-    """The kernel is alive; asks for nothing."""
+    """The kernel is alive; asks for nothing. `next_server` is the daemon's key that follows, during a rotation."""
+
+    next_server: str | None = None
 
 
 ReplyFrame = OkFrame | ErrorFrame | EventFrame | PingFrame

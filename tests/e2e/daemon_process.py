@@ -22,18 +22,18 @@ from pathlib import Path
 import psutil
 
 import llmos
-from llmos.kernel.gate.keyring import Keyring
-from llmos.kernel.gate.principal import Rank
+from llmos.kernel.security.identity.keyring import Keyring
 
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 SHARED_MEMORY = Path("/dev/shm")
 USER = "bob"
-"""A principal that every daemon here knows besides its administrator; its role is `user`."""
+"""A principal that every daemon here knows besides its administrator; its role is `developer`."""
 
 KEPT = {
     *("keys", "keys/admin.key", "keys/bob.key", "keys/principals.toml", "keys/server.key", "keys/server.pub"),
-    *("pids", "run", "run/lock", "run/llmosd.log"),
+    *("keys/audit.key", "keys/audit-digest.key", "audit", "audit/audit-000000000001.jsonl", "audit/audit.pub"),
+    *("audit/head.json", "pids", "run", "run/lock", "run/llmosd.log"),
 }
 """All that a home may hold after its daemon has ended."""
 
@@ -106,7 +106,7 @@ def start_daemon(*settings: str) -> Daemon:
     before = shared_memory()
     home = Path(tempfile.mkdtemp(prefix="llmos-"))
     (home / "run").mkdir(mode=0o700)
-    Keyring.open(home / "keys").create(USER, Rank.USER)
+    Keyring.open(home / "keys").create(USER, "developer")
     reader, writer = os.pipe()
     try:
         process = _launch(home, settings, writer)

@@ -38,10 +38,10 @@ def test_a_reader_that_leaves_in_mid_stream_ends_its_generation_only(roomy: Hous
     ties(wanted, has[len(wanted.prompt) :])
     held = process.info().pages.device
     assert held > 0
-    free = roomy.engine.device_pages_free + roomy.engine.device_pages_cached
+    free = roomy.spare_device_pages()
     process.kill()
     process.wait()
-    work_until(roomy, beside, lambda: roomy.engine.device_pages_free + roomy.engine.device_pages_cached >= free + 1)
+    work_until(roomy, beside, lambda: roomy.spare_device_pages() >= free + 1)
 
 
 def test_a_reader_that_stops_reading_holds_up_its_own_process_only(roomy: House, reference: Reference) -> None:

@@ -13,17 +13,21 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import zmq
 
+from llmos.kernel.core.authority import Authorized
+from llmos.kernel.gate.accounts import Bounds
 from llmos.kernel.gate.channel import Channel, Ending
-from llmos.kernel.gate.clients import Bounds
-from llmos.kernel.gate.keyring import Keyring
-from llmos.kernel.gate.membrane import Authorized, Membrane
-from llmos.kernel.gate.principal import Rank
-from llmos.kernel.gate.rules import load_rules
+from llmos.kernel.gate.recorder import Recorder
 from llmos.kernel.gate.server import Gate
+from llmos.kernel.security.audit.log import AuditLog
+from llmos.kernel.security.identity.keyring import Keyring
+from llmos.kernel.security.membrane import Membrane
+from llmos.kernel.security.objects import Owner
+from llmos.kernel.security.policy.store import PolicyStore
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi.errors import Busy, Error
 from llmos.syscalls.abi.table import Call
@@ -47,11 +51,22 @@ class TrivialKernel:
     sent: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
 
-    def owner_of(self, pid: Pid) -> str | None:
-        return {ALICES: "alice", BOBS: "bob"}.get(pid)
+    default_model: str = "small"
+    performs: bool = True
+    performed: list[Authorized] = field(default_factory=list)
+    owners: dict[Pid, Owner] = field(
+        default_factory=lambda: {Pid(ALICES): Owner("alice", "default"), Pid(BOBS): Owner("bob", "default")}
+    )
+
+    def owner_of(self, pid: Pid) -> Owner | None:
+        return self.owners.get(pid)
 
     def dispatch(self, authorized: Authorized, call: Call, request: Record, channel: Channel) -> None:
         self.callers.append(authorized.principal.name)
+        self.performed.append(authorized)
+        if not self.performs:
+            channel.reply(m.Done())
+            return
         match call.name:
             case "sys.info":
                 channel.reply(INFO)
@@ -105,20 +120,23 @@ class House:
     gate: Gate
     loop: asyncio.AbstractEventLoop
     keyring: Keyring
+    membrane: Membrane
+    log: AuditLog
     folder: Path
     endpoint: str
     bugs: list[str]
 
-    def key(self, name: str, rank: Rank = Rank.USER) -> Key:
-        return load_key(self.keyring.create(name, rank, self.folder / f"{name}.key"))
+    def key(self, name: str, role: str = "developer", tenant: str = "default", expires: float | None = None) -> Key:
+        path = self.keyring.create(name, role, self.folder / f"{name}.key", tenant, expires=expires)
+        return load_key(path)
 
     def in_loop(self, what: str) -> int:
         """A count of the gate's, asked in its own thread."""
 
-        async def count() -> int:
+        async def look() -> int:
             return self.gate.calls if what == "calls" else len(asyncio.all_tasks()) - 1
 
-        return asyncio.run_coroutine_threadsafe(count(), self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(look(), self.loop).result(10)
 
 
 class Client:
@@ -155,16 +173,18 @@ class Client:
 
 
 @contextmanager
-def gate_house(folder: Path, bounds: Bounds | None = None) -> Iterator[House]:
+def gate_house(folder: Path, bounds: Bounds | None = None, performs: bool = True) -> Iterator[House]:
     """A gate that serves `folder/kernel.sock`; after it no task and no socket file may be left."""
     loop = asyncio.new_event_loop()
     house = _open(loop, folder, bounds)
+    house.kernel.performs = performs
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
         yield house
     finally:
         loop.call_soon_threadsafe(house.gate.close)
+        loop.call_soon_threadsafe(house.log.close)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         tasks = asyncio.all_tasks(loop)
@@ -181,14 +201,18 @@ def _open(loop: asyncio.AbstractEventLoop, folder: Path, bounds: Bounds | None) 
         bugs.append(str(context.get("exception")))
 
     loop.set_exception_handler(bug)
-    gate = Gate(loop, keyring, Membrane(load_rules(), kernel), kernel.dispatch, bounds)
+    log = AuditLog.open(loop, folder / "audit", folder / "keys")
+    ids = (f"{number:012x}" for number in count())
+    membrane = Membrane(PolicyStore(folder / "policy").load(), kernel, keyring, lambda: next(ids))
+    gate = Gate(loop, keyring, membrane, Recorder(log), kernel.dispatch, bounds)
     try:
         (endpoint,) = gate.open([f"ipc://{folder}/kernel.sock"])
     except Error:
         gate.close()
+        log.close()
         loop.close()
         raise
-    return House(kernel, gate, loop, keyring, folder, endpoint, bugs)
+    return House(kernel, gate, loop, keyring, membrane, log, folder, endpoint, bugs)
 
 
 def descriptors() -> int:

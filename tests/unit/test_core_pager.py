@@ -7,7 +7,7 @@ import pytest
 from llmos.drivers.simulator.engine import simulated_ready
 from llmos.kernel.core import effects as fx
 from llmos.kernel.core import events as ev
-from llmos.kernel.core.sharing import content_id, scope_key
+from llmos.kernel.core.sharing import Breadth, ShareScope, content_id, scope_key
 from llmos.kernel.core.views import page_counts
 from llmos.kernel.ports.engine import Direction
 from llmos.syscalls.abi.errors import Busy, OutOfPages
@@ -80,7 +80,9 @@ def test_the_pages_of_the_dead_serve_as_a_cache_until_they_are_needed() -> None:
 
 
 def test_content_ids_depend_on_scope_parent_and_tokens() -> None:
-    alice, bob = scope_key(b"secret", "alice"), scope_key(b"secret", "bob")
+    alice, bob = (
+        scope_key(b"secret", ShareScope(Breadth.PRINCIPAL, "default", "", name), Pid(2)) for name in ("alice", "bob")
+    )
     assert len({content_id(key, parent, (1, 2)) for key in (alice, bob) for parent in (b"", b"x")}) == 4
     assert content_id(alice, b"", (1, 2)) != content_id(alice, b"", (2, 1))
 
@@ -198,8 +200,7 @@ def test_when_neither_tier_has_room_the_generation_ends_with_the_numbers() -> No
     for end in failed:
         assert isinstance(end, fx.Failed)
         assert isinstance(end.error, OutOfPages)
-        assert "device: 6 pages" in end.error.message
-        assert "host: 2 pages" in end.error.message
+        assert "the device has 6 pages, the host 2" in end.error.message
     house.check_prefixes()
 
 

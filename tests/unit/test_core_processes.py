@@ -7,6 +7,7 @@ import pytest
 from llmos.kernel.core import effects as fx
 from llmos.kernel.core import events as ev
 from llmos.kernel.core.process import IllegalMove
+from llmos.kernel.core.sharing import Breadth, ShareScope
 from llmos.kernel.core.table import KEPT_EXITED
 from llmos.syscalls.abi.errors import (
     Busy,
@@ -199,7 +200,22 @@ def test_bad_arguments_of_calls_change_nothing() -> None:
     with pytest.raises(InvalidArgument, match="empty context"):
         house.generate(house.spawn())
     with pytest.raises(NotFound):
-        house.handle(ev.Spawn(Pid(99), INIT, "", "", "alice", "other", PriorityClass.NORMAL, 100, None, Limits()))
+        house.handle(
+            ev.Spawn(
+                Pid(99),
+                INIT,
+                "",
+                "",
+                "alice",
+                "default",
+                ShareScope(Breadth.PRIVATE),
+                "other",
+                PriorityClass.NORMAL,
+                100,
+                None,
+                Limits(),
+            )
+        )
     assert len(house.process(pid).tokens) == 5
 
 

@@ -14,9 +14,11 @@ import pytest
 from llmos.kernel.boot import daemon
 from llmos.kernel.boot.daemon import Options, parse, run
 from llmos.kernel.boot.home import lock_home, open_home
+from llmos.kernel.boot.security import Security
 from llmos.kernel.boot.service import Boot
+from llmos.kernel.core.authority import Authorized
 from llmos.kernel.gate.channel import Channel
-from llmos.kernel.gate.membrane import Authorized, Membrane
+from llmos.kernel.security.objects import Owner
 from llmos.syscalls.abi.errors import NotFound
 from llmos.syscalls.abi.table import Call
 from llmos.syscalls.abi.words import Pid, Record
@@ -30,10 +32,12 @@ class Nothing:
     end: str
     seen: list[str] = field(default_factory=list)
 
-    def owner_of(self, pid: Pid) -> str | None:
+    default_model: str = "small"
+
+    def owner_of(self, pid: Pid) -> Owner | None:
         return None
 
-    def begin(self, membrane: Membrane) -> None:
+    def begin(self, security: Security) -> None:
         self.boot.serving()
         self.seen.append(f"{stat.S_IMODE((self.boot.home.run / 'kernel.sock').stat().st_mode):o}")
         match self.end:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from llmos.kernel.core import events as ev
+from llmos.kernel.core.authority import Authorized
 from llmos.kernel.core.process import Process
 from llmos.kernel.gate.channel import Channel
+from llmos.kernel.loop.authority import check_reading
 from llmos.kernel.loop.shell import Shell
 from llmos.kernel.ports.text import TextCodec, Turn, TurnKind
 from llmos.syscalls.abi.errors import Error, InvalidArgument
@@ -22,18 +24,19 @@ AT_ONCE = 4096
 """Characters that are encoded, and tokens that are decoded, in the loop itself."""
 
 
-def append(shell: Shell, request: Append, channel: Channel) -> None:
+def append(by: Authorized, shell: Shell, request: Append, channel: Channel) -> None:
     """Append exactly one of text, messages and tokens."""
     if sum(given is not None for given in (request.text, request.messages, request.tokens)) != 1:
         raise InvalidArgument("append takes exactly one of text, messages and tokens")
     if request.tokens is not None:
-        _commit(shell, Pid(request.pid), request.tokens, None, channel)
+        _commit(by, shell, Pid(request.pid), request.tokens, None, channel)
     else:
-        _append_text(shell, request, channel)
+        _append_text(by, shell, request, channel)
 
 
-def read(shell: Shell, pid: Pid, channel: Channel) -> None:
+def read(by: Authorized, shell: Shell, pid: Pid, channel: Channel) -> None:
     """The context as it is now, with its text."""
+    check_reading(by, pid, "ctx.read")
     process = shell.kernel.table.living(pid)
     codec, tokens = shell.models[process.model].text, tuple(process.tokens)
     _later(
@@ -52,7 +55,7 @@ def encode_then(
     _later(shell, size, encode, commit, channel)
 
 
-def _append_text(shell: Shell, request: Append, channel: Channel) -> None:
+def _append_text(by: Authorized, shell: Shell, request: Append, channel: Channel) -> None:
     process = shell.kernel.table.living(Pid(request.pid))
     turn, length = shell.turn_of(process), len(process.tokens)
     codec = shell.models[process.model].text
@@ -60,9 +63,9 @@ def _append_text(shell: Shell, request: Append, channel: Channel) -> None:
     def commit(tokens: Tokens) -> None:
         now = shell.kernel.table.living(process.pid)
         if (shell.turn_of(now), len(now.tokens)) != (turn, length):
-            _append_text(shell, request, channel)
+            _append_text(by, shell, request, channel)
             return
-        _commit(shell, process.pid, tokens, _closed_role(request), channel)
+        _commit(by, shell, process.pid, tokens, _closed_role(request), channel)
 
     encode_then(shell, _size(request), lambda: _encode(codec, request, turn), commit, channel)
 
@@ -82,8 +85,8 @@ def _closed_role(request: Append) -> Role | None:
     return request.messages[-1].role
 
 
-def _commit(shell: Shell, pid: Pid, tokens: Tokens, closed: Role | None, channel: Channel) -> None:
-    shell.tell(ev.Append(pid, tokens, closed))
+def _commit(by: Authorized, shell: Shell, pid: Pid, tokens: Tokens, closed: Role | None, channel: Channel) -> None:
+    shell.perform(by, ev.Append(pid, tokens, closed))
     process: Process = shell.kernel.table.get(pid)
     channel.reply(Appended(len(tokens), len(process.tokens)))
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from llmos.kernel.core import events as ev
+from llmos.kernel.core.authority import Authorized
 from llmos.kernel.gate.channel import Channel, Ending
 from llmos.kernel.loop.generation import GenerationInProgress
 from llmos.kernel.loop.shell import Shell
@@ -22,11 +23,11 @@ FAR_BEHIND = 256
 """Tokens that may wait for the reader before its process has to wait too."""
 
 
-def generate(shell: Shell, request: Generate, new_seed: Callable[[], int], channel: Channel) -> None:
+def generate(by: Authorized, shell: Shell, request: Generate, new_seed: Callable[[], int], channel: Channel) -> None:
     """Begin a generation and serve its stream. Raises abi errors."""
     process = shell.kernel.table.living(Pid(request.pid))
     stream = shell.models[process.model].text.stream(request.sampling.stop)
-    serving = _Serving(shell, request, channel)
+    serving = _Serving(by, shell, request, channel)
     watcher = GenerationInProgress(stream, request.sampling.logprobs > 0, serving.serve)
     serving.begin(watcher, parameters(request.sampling, new_seed))
 
@@ -46,7 +47,8 @@ def parameters(sampling: Sampling, new_seed: Callable[[], int]) -> SamplingParam
 class _Serving:
     """One generation between the core and its reader."""
 
-    def __init__(self, shell: Shell, request: Generate, channel: Channel) -> None:
+    def __init__(self, by: Authorized, shell: Shell, request: Generate, channel: Channel) -> None:
+        self._by = by
         self._shell = shell
         self._request = request
         self._channel = channel
@@ -59,7 +61,8 @@ class _Serving:
     def begin(self, watcher: GenerationInProgress, sampling: SamplingParameters) -> None:
         wanted = self._request.sampling
         self._watcher = watcher
-        self._shell.generate(self._pid, sampling, wanted.max_tokens, wanted.ignore_eos, watcher)
+        event = ev.Generate(self._pid, sampling, wanted.max_tokens, wanted.ignore_eos)
+        self._shell.generate(self._by, event, watcher)
         if self._channel.over:
             return
         if self._request.timeout is not None:
@@ -94,7 +97,7 @@ class _Serving:
     def _throttle(self, on: bool) -> None:
         if on != self._throttled:
             self._throttled = on
-            self._shell.loop.call_soon(self._shell.tell, ev.Throttle(self._pid, on))
+            self._shell.loop.call_soon(self._shell.perform, self._by, ev.Throttle(self._pid, on))
 
     def _timed_out(self) -> None:
         self._ending = Ending.TIMED_OUT
@@ -118,7 +121,7 @@ class _Serving:
         """End the generation, unless it ended by itself or its process is gone."""
         watcher = self._watcher
         if watcher is not None and watcher.ended is None:
-            self._shell.tell(ev.EndGeneration(self._pid, stopped=False))
+            self._shell.perform(self._by, ev.EndGeneration(self._pid, stopped=False))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

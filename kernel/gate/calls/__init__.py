@@ -1,0 +1,1 @@
+"""What the kernel does for each call, a module for each group of calls, and the table that finds it."""

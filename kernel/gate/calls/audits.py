@@ -1,0 +1,141 @@
+"""The calls about the audit log: reading it, verifying it, and showing a denial again.
+
+Rule: files are read beside the loop. A denial is shown to whoever was denied, and to those who may read the log of the
+tenant that it happened in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import assert_never
+
+import msgspec
+
+from llmos.kernel.core.authority import Authorized
+from llmos.kernel.core.principal import SYSTEM
+from llmos.kernel.gate.calls.beside import beside
+from llmos.kernel.gate.calls.handler import Handler, row
+from llmos.kernel.gate.channel import Channel
+from llmos.kernel.gate.recorder import Recorder
+from llmos.kernel.security.audit.ocsf import to_ocsf
+from llmos.kernel.security.audit.reading import find_denial, last, read
+from llmos.kernel.security.audit.record import AuditRecord, Kind
+from llmos.kernel.security.audit.verify import verify
+from llmos.kernel.security.denial import Told
+from llmos.kernel.security.membrane import Membrane
+from llmos.kernel.security.objects import Target
+from llmos.syscalls.abi import messages as m
+from llmos.syscalls.abi import security as s
+from llmos.syscalls.abi.errors import Error, InvalidArgument, NotFound
+from llmos.syscalls.abi.words import Record
+
+READ = "sec.audit_read"
+
+
+class AuditCalls:
+    """One method per call. `folder` is the log's."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, membrane: Membrane, recorder: Recorder, folder: Path) -> None:
+        self._loop = loop
+        self._membrane = membrane
+        self._recorder = recorder
+        self._folder = folder
+
+    def handlers(self) -> dict[str, Handler]:
+        """By the names of the calls."""
+        return dict(
+            (
+                row("sec.audit_read", s.ReadAudit, self.read),
+                row("sec.audit_verify", m.Nothing, self.verify),
+                row("sec.why_denied", s.WhyDenied, self.why_denied),
+            )
+        )
+
+    def read(self, by: Authorized, request: s.ReadAudit, channel: Channel) -> None:
+        tenant = by.object.removeprefix("audit:/")
+        whole, kinds = None if tenant == SYSTEM else tenant, _kinds(request.kinds)
+
+        def work() -> s.AuditPage:
+            if request.after is None:
+                records = last(self._folder, request.limit, whole, kinds)
+            else:
+                records = read(self._folder, request.after, request.limit, whole, kinds)
+            newest = records[-1].n if records else request.after or 0
+            return s.AuditPage(tuple(_line(record, request.format) for record in records), newest)
+
+        self._read_beside(work, channel)
+
+    def verify(self, by: Authorized, request: m.Nothing, channel: Channel) -> None:
+        def work() -> s.AuditVerdict:
+            found = verify(self._folder)
+            head = found.head
+            return s.AuditVerdict(
+                ok=found.ok,
+                records=found.records,
+                head=head.n if head is not None else 0,
+                hash=head.hash if head is not None else "",
+                public=found.public,
+                fault=found.fault.value if found.fault is not None else "",
+                where=found.where,
+            )
+
+        self._read_beside(work, channel)
+
+    def why_denied(self, by: Authorized, request: s.WhyDenied, channel: Channel) -> None:
+        def shown(record: AuditRecord | None) -> None:
+            if record is None or not self._may_see(by, record):
+                channel.fail(NotFound(f"no denial has the id {request.denial!r}", "errors of denied calls name theirs"))
+            else:
+                channel.reply(_denial(record))
+
+        def written(error: Error | None) -> None:
+            beside(self._loop, lambda: find_denial(self._folder, request.denial), shown, channel)
+
+        self._recorder.log.flush(written)
+
+    def _may_see(self, by: Authorized, record: AuditRecord) -> bool:
+        who = by.principal
+        if (record.principal, record.tenant) == (who.name, who.tenant):
+            return record.outcome != "hidden"
+        return self._membrane.permits(who, Target(f"audit:/{record.tenant}", record.tenant), READ)
+
+    def _read_beside(self, work: Callable[[], Record], channel: Channel) -> None:
+        """Read after everything that happened so far was written."""
+        self._recorder.log.flush(lambda error: beside(self._loop, work, channel.reply, channel))
+
+
+def _kinds(names: tuple[str, ...]) -> frozenset[Kind] | None:
+    unknown = [name for name in names if name not in tuple(Kind)]
+    if unknown:
+        raise InvalidArgument(f"no record is of the kind {unknown[0]!r}", f"kinds: {', '.join(Kind)}")
+    return frozenset(map(Kind, names)) or None
+
+
+def _line(record: AuditRecord, format: s.AuditFormat) -> str:
+    match format:
+        case s.AuditFormat.JSONL:
+            return msgspec.json.encode(record).decode()
+        case s.AuditFormat.OCSF:
+            return to_ocsf(record).decode()
+        case _:
+            assert_never(format)
+
+
+def _denial(record: AuditRecord) -> s.Denial:
+    told = Told.read(record.detail)
+    return s.Denial(
+        denial=record.denial,
+        at=record.at,
+        principal=record.principal,
+        role=record.role,
+        tenant=record.tenant,
+        action=record.action,
+        object=record.object,
+        attributes=record.attributes,
+        reason=told.reason,
+        roles=told.roles,
+        contacts=told.contacts,
+        count=record.count,
+    )

@@ -1,0 +1,1 @@
+"""Security: who calls, what they may, and what they did."""

@@ -1,0 +1,1 @@
+"""Identity: whose key is whose, and the daemon's own keys."""

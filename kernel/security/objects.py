@@ -1,0 +1,182 @@
+"""Names of the objects of calls, and whose they are; what a call asks for, as far as rules may bound it.
+
+It does not know policies. Rules: a name is made from the table of calls, the caller and the owner that the kernel
+knows, never from a field that could hold a wildcard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol, assert_never
+
+from llmos.kernel.core.principal import DEFAULT_TENANT, SYSTEM, Principal, check_name
+from llmos.kernel.security.identity.registry import Identity
+from llmos.kernel.security.policy.conditions import NOTHING, UNLIMITED, Attributes
+from llmos.syscalls.abi import messages as m
+from llmos.syscalls.abi import security as s
+from llmos.syscalls.abi.table import Call, Subject
+from llmos.syscalls.abi.words import Pid, Record
+
+SYSTEM_OBJECT = "sys:/"
+POLICY_OBJECT = "policy:/"
+SERVER_KEY_OBJECT = f"key:/{SYSTEM}/server"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose something is."""
+
+    name: str
+    tenant: str
+
+
+NOBODY: Final = Owner("?", "?")
+"""Owner of what does not exist: asked about like any other, so that a stranger's and a missing thing look alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The object of a call: its name, its tenant, its owner if it is one's, and the process if it is one."""
+
+    object: str
+    tenant: str
+    pid: Pid | None = None
+    owner: Owner | None = None
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is no such thing."""
+        return self.owner is NOBODY
+
+
+SYSTEM_TARGET: Final = Target(SYSTEM_OBJECT, SYSTEM)
+
+
+class Owners(Protocol):
+    """Who owns what runs."""
+
+    def owner_of(self, pid: Pid) -> Owner | None:
+        """Whose a process is; None when there is no such process."""
+        ...
+
+    @property
+    def default_model(self) -> str:
+        """The model of a process that names none."""
+        ...
+
+
+class Holders(Protocol):
+    """Who has a key."""
+
+    def named(self, name: str) -> Identity | None:
+        """The identity of a name."""
+        ...
+
+    def admins(self, tenant: str) -> tuple[str, ...]:
+        """Whom a tenant's people can ask."""
+        ...
+
+
+def process_target(pid: Pid, owner: Owner) -> Target:
+    """One process."""
+    return Target(f"proc:/{owner.name}/{pid}", owner.tenant, pid, owner)
+
+
+def processes_target(owner: Owner) -> Target:
+    """All processes of one principal."""
+    return Target(f"proc:/{owner.name}/*", owner.tenant)
+
+
+def share_target(scope: str, principal: Principal) -> Target:
+    """Prefixes that a scope's members share."""
+    return Target(f"share:/{scope}", principal.tenant)
+
+
+def key_tenant(request: s.CreateKey | s.ListKeys, principal: Principal) -> str:
+    """The tenant that a call about keys means."""
+    own = DEFAULT_TENANT if principal.tenant == SYSTEM else principal.tenant
+    return check_name(request.tenant, "tenant") if request.tenant is not None else own
+
+
+def target_of(principal: Principal, call: Call, request: Record, owners: Owners, holders: Holders) -> Target:
+    """The object of a call. Raises `InvalidArgument` for a name that cannot be."""
+    match call.subject:
+        case Subject.PROCESS:
+            pid = Pid(request.pid)  # type: ignore[attr-defined] # the table says so, and a test walks it
+            return process_target(pid, owners.owner_of(pid) or NOBODY)
+        case Subject.OWN:
+            return processes_target(Owner(principal.name, principal.tenant))
+        case Subject.SYSTEM:
+            return SYSTEM_TARGET
+        case Subject.POLICY:
+            return Target(POLICY_OBJECT, SYSTEM)
+        case Subject.SERVER_KEY:
+            return Target(SERVER_KEY_OBJECT, SYSTEM)
+        case Subject.SELF:
+            return _key(principal.tenant, principal.name)
+        case Subject.KEY | Subject.KEYS:
+            return _keys_target(principal, request, holders)
+        case Subject.AUDIT:
+            tenant = SYSTEM if isinstance(request, m.Nothing) else _audit_tenant(request, principal)
+            return Target(f"audit:/{tenant}", tenant)
+        case _:
+            assert_never(call.subject)
+
+
+def named_target(object: str, principal: Principal, holders: Holders) -> Target:
+    """An object that somebody asks about by its name, and whose it is."""
+    kind, _, rest = object.partition(":/")
+    first = rest.partition("/")[0]
+    match kind:
+        case "proc" | "mem":
+            holder = holders.named(first)
+            return Target(object, NOBODY.tenant if holder is None else holder.principal.tenant)
+        case "key" | "audit":
+            return Target(object, first)
+        case "share":
+            return Target(object, principal.tenant)
+        case _:
+            return Target(object, SYSTEM)
+
+
+def attributes_of(request: Record, owners: Owners) -> Attributes:
+    """What the call asks for."""
+    match request:
+        case m.Spawn(priority=priority, weight=weight, model=model, limits=limits):
+            context = UNLIMITED if limits.context_tokens is None else limits.context_tokens
+            return Attributes(priority, context, weight, model or owners.default_model)
+        case m.Renice(priority=priority, weight=weight):
+            return Attributes(priority, weight=weight)
+        case m.SetLimits(limits=limits, clear=clear):
+            return Attributes(context=UNLIMITED if "context_tokens" in clear else limits.context_tokens)
+        case s.CreateKey(role=role):
+            return Attributes(role=role)
+        case _:
+            return NOTHING
+
+
+def _keys_target(principal: Principal, request: Record, holders: Holders) -> Target:
+    match request:
+        case s.CreateKey(name=name):
+            return _key(key_tenant(request, principal), check_name(name))
+        case s.RevokeKey(name=name):
+            holder = holders.named(name)
+            owner = NOBODY if holder is None else Owner(name, holder.principal.tenant)
+            return Target(f"key:/{owner.tenant}/{check_name(name)}", owner.tenant, owner=owner)
+        case s.ListKeys(tenant=None):
+            return Target(f"key:/{principal.tenant}/*", principal.tenant)
+        case s.ListKeys():
+            tenant = key_tenant(request, principal)
+            return Target(f"key:/{tenant}/*", tenant)
+        case _:
+            raise AssertionError(f"{type(request).__name__} is about no key")
+
+
+def _key(tenant: str, name: str) -> Target:
+    return Target(f"key:/{tenant}/{name}", tenant)
+
+
+def _audit_tenant(request: Record, principal: Principal) -> str:
+    if not isinstance(request, s.ReadAudit) or request.tenant is None:
+        return principal.tenant
+    return check_name(request.tenant, "tenant")

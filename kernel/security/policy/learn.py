@@ -1,0 +1,79 @@
+"""The least policy under which what somebody did is allowed.
+
+Rules: no action and no kind of object that was not seen; the caller's own name becomes `$self` and its tenant
+`$tenant`, so that the rules hold for others with the role; a pid becomes `*`, since none comes back; what calls asked
+for bounds what they may ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from llmos.kernel.core.principal import Principal
+from llmos.kernel.security.policy.attributes import parse_attributes
+from llmos.kernel.security.policy.conditions import UNLIMITED, Attributes
+from llmos.kernel.security.policy.document import EVERYWHERE, Effect, Place, Rule
+from llmos.kernel.security.policy.patterns import OWN_TENANT, SELF
+from llmos.kernel.security.policy.recorded import RecordedCall
+from llmos.syscalls.abi.words import PriorityClass
+
+_ORDER = tuple(reversed(PriorityClass))
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the calls of one rule asked for."""
+
+    asked: list[Attributes] = field(default_factory=list)
+
+    def condition(self) -> str:
+        """The least condition that all of them meet."""
+        classes = [one.priority for one in self.asked if one.priority is not None]
+        contexts = [one.context for one in self.asked if one.context is not None]
+        weights = [one.weight for one in self.asked if one.weight is not None]
+        terms = [f"class<={max(classes, key=_ORDER.index).value}"] if classes else []
+        terms += [f"context<={max(contexts)}"] if contexts and max(contexts) < UNLIMITED else []
+        terms += [f"weight<={max(weights)}"] if weights else []
+        terms += _one_of("model", [one.model for one in self.asked])
+        return " ".join(terms + _one_of("role", [one.role for one in self.asked]))
+
+
+def learn(calls: Iterable[RecordedCall], role: str) -> tuple[Rule, ...]:
+    """Rules for a role, by object and action, from the calls that were allowed."""
+    seen: dict[tuple[str, str, str], _Seen] = {}
+    for call in calls:
+        if call.allowed:
+            object, tenant = _general(call.object, call.principal), _place(call)
+            seen.setdefault((object, call.action, tenant), _Seen()).asked.append(parse_attributes(call.attributes))
+    return tuple(
+        Rule(
+            Place("", number),
+            f"role:{role}",
+            tenant,
+            object,
+            action,
+            Effect.ALLOW,
+            seen[object, action, tenant].condition(),
+        )
+        for number, (object, action, tenant) in enumerate(sorted(seen), 1)
+    )
+
+
+def _general(object: str, who: Principal) -> str:
+    kind, slash, rest = object.partition(":/")
+    segments = rest.split("/")
+    if kind == "proc" and len(segments) == 2:
+        segments[1] = "*"
+    own = {who.name: SELF, who.tenant: OWN_TENANT}
+    return kind + slash + "/".join(own.get(segment, segment) for segment in segments)
+
+
+def _place(call: RecordedCall) -> str:
+    """A rule about one's own tenant holds wherever the role does; one about another's names it."""
+    return EVERYWHERE if call.tenant == call.principal.tenant else call.tenant
+
+
+def _one_of(name: str, words: list[str | None]) -> list[str]:
+    known = sorted({word for word in words if word is not None})
+    return [f"{name}={'|'.join(known)}"] if known else []
