@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,14 @@ class Daemon:
         return socket_endpoint(self.home)
 
     @property
+    def tcp_endpoint(self) -> str:
+        """Where it listens on TCP, as its log says."""
+        found = re.search(r"tcp://127\.0\.0\.1:\d+", (self.home / "log").read_text(encoding="utf-8"))
+        if found is None:
+            raise AssertionError("it was not told to listen")
+        return found[0]
+
+    @property
     def key(self) -> Path:
         """The administrator's key file."""
         return default_key(self.home)
@@ -48,12 +57,15 @@ class Daemon:
 
 
 @contextmanager
-def daemon(**engine: str | int) -> Iterator[Daemon]:
-    """Start a daemon with these settings of `[engine]`, and end it afterwards. Raises `DaemonFailed`."""
+def daemon(listen: bool = False, **engine: str | int) -> Iterator[Daemon]:
+    """Start a daemon with these settings of `[engine]`, and end it afterwards; with `listen` also on TCP.
+
+    Raises `DaemonFailed`.
+    """
     with TemporaryDirectory(prefix="llmos-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         with (home / "log").open("wb") as log:
-            process = _start(home, engine, log.fileno())
+            process = _start(home, engine, log.fileno(), listen)
         try:
             yield Daemon(home, process.pid)
         finally:
@@ -71,9 +83,11 @@ def prompt(source: random.Random, tokens: int) -> list[int]:
     return [source.randrange(1000, 40_000) for _ in range(tokens)]
 
 
-def _start(home: Path, engine: Mapping[str, str | int], log: int) -> subprocess.Popen[bytes]:
+def _start(home: Path, engine: Mapping[str, str | int], log: int, listen: bool) -> subprocess.Popen[bytes]:
     reader, writer = os.pipe()
     overlays = [word for key, value in engine.items() for word in ("--set", f"engine.{key}={value}")]
+    if listen:
+        overlays += ["--set", 'wire.listen=["tcp://127.0.0.1:*"]']
     command = [sys.executable, "-m", "llmos.kernel.boot", "--home", str(home), *overlays, "--ready-fd", str(writer)]
     with os.fdopen(reader, "rb") as pipe:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(writer,))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from llmos.apps.llmosctl import chat, doctor, generate, lifecycle, models, processes, top
+from llmos.apps.llmosctl import audit, chat, doctor, generate, lifecycle, models, policy, processes, security, top
 from llmos.apps.llmosctl.failures import ExitCode, Failed, complain
 from llmos.apps.llmosctl.options import Group
 from llmos.syscalls.abi.errors import Error
@@ -44,6 +44,9 @@ for _command in (
     chat.chat,
     top.top,
     *processes.COMMANDS,
+    *security.COMMANDS,
+    policy.policy,
+    audit.audit,
 ):
     llmosctl.add_command(_command)
 

@@ -60,7 +60,7 @@ class Desk:
     def take(self, client: Client, data: bytes, now: float) -> None:
         """Handle one frame of a client."""
         try:
-            self._handle(client, data, now)
+            self._open(client, data, now)
         except BadFrame as error:
             # An answer to an open id would end that call for the client, and it has not ended.
             self.refuse(client, NO_CALL if error.id in client.calls else error.id, error)
@@ -86,7 +86,7 @@ class Desk:
             open_call.channel.end(ending)
             self._close_call(client, id, ending.value)
 
-    def _handle(self, client: Client, data: bytes, now: float) -> None:
+    def _open(self, client: Client, data: bytes, now: float) -> None:
         frame = codec.decode_request(data)
         match frame:
             case CallFrame():

@@ -32,6 +32,20 @@ def bind(router: zmq.Socket[bytes], endpoint: str) -> str:
     return _bind(router, endpoint)
 
 
+def bind_again(router: zmq.Socket[bytes], endpoint: str) -> str:
+    """Bind an endpoint of this socket once more, so that new connections get what the socket is set to now.
+
+    Connections through a socket file go on; those over TCP end, because a port has one listener and takes its
+    connections with it.
+    """
+    if not endpoint.startswith(_IPC):
+        router.unbind(endpoint)
+        return _bind(router, endpoint)
+    path = Path(endpoint.removeprefix(_IPC))
+    path.unlink(missing_ok=True)
+    return _bind_file(router, path)
+
+
 def remove_file(endpoint: str) -> None:
     """Remove the socket file of an endpoint that was bound and is closed, if it has one."""
     if endpoint.startswith(_IPC):
@@ -46,6 +60,10 @@ def _bind_ipc(router: zmq.Socket[bytes], path: Path) -> str:
     if not path.parent.is_dir():
         raise InvalidArgument(f"there is no folder {path.parent} for the socket {path.name}")
     _make_way(path)
+    return _bind_file(router, path)
+
+
+def _bind_file(router: zmq.Socket[bytes], path: Path) -> str:
     mask = os.umask(0o177)
     try:
         return _bind(router, f"{_IPC}{path}")

@@ -25,7 +25,7 @@ from llmos.kernel.gate.accounts import Account, Bounds
 from llmos.kernel.gate.channel import Ending
 from llmos.kernel.gate.clients import Client, Standing, Wire
 from llmos.kernel.gate.desk import Desk, Dispatch
-from llmos.kernel.gate.endpoints import bind, remove_file
+from llmos.kernel.gate.endpoints import bind, bind_again, remove_file
 from llmos.kernel.gate.post import Post
 from llmos.kernel.gate.recorder import Recorder
 from llmos.kernel.gate.zap import DOMAIN, Authenticator
@@ -128,12 +128,10 @@ class Gate:
             self._switching = self._loop.call_later(max(0.0, rotation.switch_at - time.time()), self.switch_server_key)
 
     def switch_server_key(self) -> None:
-        """Serve new connections with the key that was announced; those that are open go on."""
+        """Serve new connections with the key that was announced; those through a socket file go on."""
         self._keyring.server.switch()
-        for endpoint in self._bound:
-            self._socket.unbind(endpoint)
         self._socket.setsockopt(zmq.CURVE_SECRETKEY, self._keyring.server.pair.secret.encode())
-        self._bound = [bind(self._socket, endpoint) for endpoint in self._bound]
+        self._bound = [bind_again(self._socket, endpoint) for endpoint in self._bound]
         self._recorder.happened(Kind.KEY, f"the server key is now {self._keyring.server.pair.public}")
         self.announce_server_key()
         self._schedule()

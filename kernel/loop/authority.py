@@ -11,8 +11,7 @@ from llmos.kernel.core.authority import Authorized, NotAuthorized
 from llmos.kernel.core.state import KernelState
 from llmos.syscalls.abi.words import INIT
 
-_CALLS: dict[type[ev.CallEvent], frozenset[str]] = {
-    # A process that cannot take its system message is taken away again, hence `proc.spawn` on more than itself.
+ACTIONS: dict[type[ev.CallEvent], frozenset[str]] = {
     ev.Spawn: frozenset({"proc.spawn"}),
     ev.Fork: frozenset({"proc.fork"}),
     ev.SendSignal: frozenset({"proc.signal", "proc.spawn"}),
@@ -29,11 +28,14 @@ _CALLS: dict[type[ev.CallEvent], frozenset[str]] = {
     ev.Throttle: frozenset({"gen.generate"}),
     ev.SetDraining: frozenset({"sys.drain"}),
 }
+"""Which calls may tell which events. A process that cannot take its system message is taken away again, hence
+`proc.spawn` on more than itself.
+"""
 
 
 def check(by: Authorized, event: ev.CallEvent, kernel: KernelState) -> None:
     """Raise `NotAuthorized` unless the proof covers the event."""
-    if not isinstance(by, Authorized) or by.action not in _CALLS[type(event)] or not _reaches(by, event, kernel):
+    if not isinstance(by, Authorized) or by.action not in ACTIONS[type(event)] or not _reaches(by, event, kernel):
         raise NotAuthorized(f"{type(event).__name__} with the proof {by!r}")
 
 

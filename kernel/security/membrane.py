@@ -30,14 +30,12 @@ from llmos.kernel.security.objects import (
     share_target,
     target_of,
 )
+from llmos.kernel.security.policy.actions import SHARE
 from llmos.kernel.security.policy.attributes import parse_attributes
 from llmos.kernel.security.policy.conditions import NOTHING, Attributes, Circumstances, at
 from llmos.kernel.security.policy.decisions import Decision, Policy, Question
 from llmos.syscalls.abi.table import Call, Subject
 from llmos.syscalls.abi.words import Pid, Record
-
-SHARE = "ctx.share"
-"""The action that is asked about when a process is made: with whom it shares prefixes."""
 
 _SEE = "proc.info"
 _MOST_DECISIONS = 1 << 16
@@ -184,8 +182,11 @@ class Membrane:
         )
 
     def _hidden(self, principal: Principal, target: Target) -> bool:
-        """Another tenant's, and the caller may not even see it; what nobody has is as hidden."""
-        if target.owner is None or target.tenant == principal.tenant:
+        """Another tenant's, and the caller may not even see it; what nobody has is as hidden.
+
+        Administrators of all tenants are no secret: they are whom one asks.
+        """
+        if target.owner is None or target.tenant in (principal.tenant, SYSTEM):
             return False
         return target.pid is None or not self.ask(principal, target, _SEE).allowed
 

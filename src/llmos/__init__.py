@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from llmos.syscalls.sdk.blocking import Process, System, connect
     from llmos.syscalls.sdk.blocking_generation import Generation
     from llmos.syscalls.sdk.requests import SamplingOptions
+    from llmos.syscalls.wire.keys import Key
 
 _EXPORTS = {
     "llmos.syscalls.abi.errors": (
@@ -109,6 +110,7 @@ _EXPORTS = {
     ),
     "llmos.syscalls.sdk.blocking_generation": ("Generation",),
     "llmos.syscalls.sdk.requests": ("SamplingOptions",),
+    "llmos.syscalls.wire.keys": ("Key",),
 }
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
 
@@ -130,6 +132,7 @@ __all__ = [
     "Generated",
     "Generation",
     "InvalidArgument",
+    "Key",
     "LimitExceeded",
     "Limits",
     "MessageTooLong",

@@ -248,13 +248,15 @@ class AuditFormat(StrEnum):
 class ReadAudit(Record, frozen=True):
     """Read records of a tenant: those after record `after`, or the newest when that is None.
 
-    Without a tenant it is the caller's own; that of the tenant `system` is all.
+    Without a tenant it is the caller's own; that of the tenant `system` is all. With `wait` the answer comes when there
+    is a record, or empty after so many seconds; the caller's own readings are left out then.
     """
 
     after: Count | None = None
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 100
     tenant: HolderName | None = None
     kinds: Annotated[tuple[HolderName, ...], Meta(max_length=32)] = ()
+    wait: Seconds = 0.0
     format: AuditFormat = AuditFormat.JSONL
 
 

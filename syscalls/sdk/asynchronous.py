@@ -10,17 +10,17 @@ import asyncio
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar, Unpack, overload
+from typing import Unpack, overload
 
 from llmos.syscalls.abi import messages as m
-from llmos.syscalls.abi.words import Limits, ProcessInfo, Record
-from llmos.syscalls.sdk import requests
-from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration, LoopInbox
+from llmos.syscalls.abi import security as s
+from llmos.syscalls.abi.words import Limits, ProcessInfo
+from llmos.syscalls.sdk import requests, security_requests
+from llmos.syscalls.sdk.asynchronous_call import perform
+from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration
+from llmos.syscalls.sdk.asynchronous_security import AsyncAudit, AsyncKeys, AsyncPolicy
 from llmos.syscalls.sdk.connection import Connection, open_connection
-from llmos.syscalls.sdk.requests import Content, Invocation, SamplingOptions
-
-Reply = TypeVar("Reply", bound=Record)
-Result = TypeVar("Result")
+from llmos.syscalls.sdk.requests import Content, SamplingOptions
 
 
 def aconnect(endpoint: str | None = None, key: str | Path | None = None) -> Connecting:
@@ -58,6 +58,9 @@ class AsyncSystem:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.keys = AsyncKeys(connection)
+        self.policy = AsyncPolicy(connection)
+        self.audit = AsyncAudit(connection)
 
     async def __aenter__(self) -> AsyncSystem:
         return self
@@ -83,7 +86,7 @@ class AsyncSystem:
     ) -> AsyncProcess:
         """Make a process. `deadline` in seconds from now, for `realtime`; `system` is the system message."""
         invocation = requests.spawn(model, name, priority, weight, deadline, limits, system)
-        return AsyncProcess(self._connection, await _perform(self._connection, invocation))
+        return AsyncProcess(self._connection, await perform(self._connection, invocation))
 
     def process(self, pid: int) -> AsyncProcess:
         """The process with this pid, without asking whether there is one."""
@@ -91,23 +94,31 @@ class AsyncSystem:
 
     async def processes(self, all: bool = False) -> list[ProcessInfo]:
         """The process table by rising pid; with `all` also those that have exited and are not reaped."""
-        return await _perform(self._connection, requests.processes(all))
+        return await perform(self._connection, requests.processes(all))
 
     async def info(self) -> m.SystemInfo:
         """The daemon and its engines."""
-        return await _perform(self._connection, requests.system_info())
+        return await perform(self._connection, requests.system_info())
 
     async def metrics(self) -> tuple[m.Metric, ...]:
         """All counters and gauges, by name."""
-        return await _perform(self._connection, requests.metrics())
+        return await perform(self._connection, requests.metrics())
+
+    async def whoami(self) -> s.WhoAmI:
+        """The caller as the kernel knows it: `.name`, `.role`, `.tenant`, `.kind`."""
+        return await perform(self._connection, security_requests.whoami())
+
+    async def can(self, object: str, action: str) -> s.Answer:
+        """Whether one may do something: `.allowed` and the rule. Nothing is done."""
+        return await perform(self._connection, security_requests.can(object, action))
 
     async def drain(self, off: bool = False, timeout: float | None = None) -> None:
         """Refuse new processes and generations, and wait until none runs; `off` takes it back."""
-        await _perform(self._connection, requests.drain(off, timeout))
+        await perform(self._connection, requests.drain(off, timeout))
 
     async def shutdown(self) -> None:
         """End the daemon."""
-        await _perform(self._connection, requests.shutdown())
+        await perform(self._connection, requests.shutdown())
 
 
 class AsyncProcess:
@@ -122,7 +133,7 @@ class AsyncProcess:
 
     async def append(self, content: Content) -> int:
         """Append text, messages (`{"role": ..., "content": ...}`) or token ids; gives how many tokens."""
-        return await _perform(self._connection, requests.append(self.pid, content))
+        return await perform(self._connection, requests.append(self.pid, content))
 
     def generate(
         self,
@@ -160,24 +171,24 @@ class AsyncProcess:
         """Append the question as the user's turn, generate the answer and return its text."""
         # Checked before anything is appended: a chat that cannot be had leaves nothing behind.
         answer = requests.generate(self.pid, sampling, 0)
-        await _perform(self._connection, requests.question(self.pid, question))
-        return (await _perform(self._connection, answer)).text
+        await perform(self._connection, requests.question(self.pid, question))
+        return (await perform(self._connection, answer)).text
 
     async def read(self) -> m.Context:
         """The context: `.token_ids` and `.text`, special tokens included."""
-        return await _perform(self._connection, requests.read(self.pid))
+        return await perform(self._connection, requests.read(self.pid))
 
     async def truncate(self, length: int) -> int:
         """Keep the first `length` tokens; gives the length of the context."""
-        return await _perform(self._connection, requests.truncate(self.pid, length))
+        return await perform(self._connection, requests.truncate(self.pid, length))
 
     async def rewind(self, count: int) -> int:
         """Drop the last `count` tokens; gives the length of the context."""
-        return await _perform(self._connection, requests.rewind(self.pid, count))
+        return await perform(self._connection, requests.rewind(self.pid, count))
 
     async def advise(self, will_need: bool) -> None:
         """Say whether the pages will be needed soon."""
-        await _perform(self._connection, requests.advise(self.pid, will_need))
+        await perform(self._connection, requests.advise(self.pid, will_need))
 
     @overload
     async def fork(self) -> AsyncProcess: ...
@@ -185,13 +196,13 @@ class AsyncProcess:
     async def fork(self, count: int) -> list[AsyncProcess]: ...
     async def fork(self, count: int | None = None) -> AsyncProcess | list[AsyncProcess]:
         """Make a child that shares the context, copy on write; with a count, a list of children."""
-        pids = await _perform(self._connection, requests.fork(self.pid, 1 if count is None else count))
+        pids = await perform(self._connection, requests.fork(self.pid, 1 if count is None else count))
         children = [AsyncProcess(self._connection, pid) for pid in pids]
         return children[0] if count is None else children
 
     async def signal(self, name: str) -> None:
         """Send `stop`, `cont`, `term`, `kill` or `usr1`."""
-        await _perform(self._connection, requests.signal(self.pid, name))
+        await perform(self._connection, requests.signal(self.pid, name))
 
     async def stop(self) -> None:
         """Take it off the processor until `cont`."""
@@ -211,39 +222,28 @@ class AsyncProcess:
 
     async def wait(self, timeout: float | None = None) -> m.ExitStatus:
         """Wait until it has exited, and reap it: `.code`, `.reason`. Raises `TimedOut` after `timeout`."""
-        return await _perform(self._connection, requests.wait(self.pid, timeout))
+        return await perform(self._connection, requests.wait(self.pid, timeout))
 
     async def renice(self, priority: str | None = None, weight: int | None = None) -> ProcessInfo:
         """Change priority class or weight."""
-        return await _perform(self._connection, requests.renice(self.pid, priority, weight))
+        return await perform(self._connection, requests.renice(self.pid, priority, weight))
 
     async def limit(self, **limits: float | None) -> ProcessInfo:
         """Change limits by name; None takes one away."""
-        return await _perform(self._connection, requests.limit(self.pid, limits))
+        return await perform(self._connection, requests.limit(self.pid, limits))
 
     async def swap_out(self, tier: str = "host") -> int:
         """Move its pages off the device; gives how many."""
-        return await _perform(self._connection, requests.swap_out(self.pid, tier))
+        return await perform(self._connection, requests.swap_out(self.pid, tier))
 
     async def swap_in(self) -> int:
         """Bring its pages back to the device; gives how many."""
-        return await _perform(self._connection, requests.swap_in(self.pid))
+        return await perform(self._connection, requests.swap_in(self.pid))
 
     async def info(self) -> ProcessInfo:
         """Its line of the process table."""
-        return await _perform(self._connection, requests.info(self.pid))
+        return await perform(self._connection, requests.info(self.pid))
 
     async def why(self) -> m.Why:
         """What it waits for and by which rule, and the latest of its history."""
-        return await _perform(self._connection, requests.why(self.pid))
-
-
-async def _perform(connection: Connection, invocation: Invocation[Reply, Result]) -> Result:
-    inbox = LoopInbox()
-    id = connection.start(invocation.call, invocation.request, inbox, invocation.own_timeout)
-    try:
-        event = await inbox.get()
-    except BaseException:
-        connection.abandon(id)
-        raise
-    return invocation.result(event)
+        return await perform(self._connection, requests.why(self.pid))

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from queue import SimpleQueue
 from types import TracebackType
-from typing import TypeVar, Unpack, overload
+from typing import Unpack, overload
 
 from llmos.syscalls.abi import messages as m
-from llmos.syscalls.abi.words import Limits, ProcessInfo, Record
-from llmos.syscalls.sdk import requests
+from llmos.syscalls.abi import security as s
+from llmos.syscalls.abi.words import Limits, ProcessInfo
+from llmos.syscalls.sdk import requests, security_requests
+from llmos.syscalls.sdk.blocking_call import perform
 from llmos.syscalls.sdk.blocking_generation import Generation
+from llmos.syscalls.sdk.blocking_security import Audit, Keys, Policy
 from llmos.syscalls.sdk.connection import Connection, open_connection
-from llmos.syscalls.sdk.protocol import Event
-from llmos.syscalls.sdk.requests import Content, Invocation, SamplingOptions
-
-Reply = TypeVar("Reply", bound=Record)
-Result = TypeVar("Result")
+from llmos.syscalls.sdk.requests import Content, SamplingOptions
 
 
 def connect(endpoint: str | None = None, key: str | Path | None = None) -> System:
@@ -39,6 +37,9 @@ class System:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.keys = Keys(connection)
+        self.policy = Policy(connection)
+        self.audit = Audit(connection)
 
     def __enter__(self) -> System:
         return self
@@ -64,7 +65,7 @@ class System:
     ) -> Process:
         """Make a process. `deadline` in seconds from now, for `realtime`; `system` is the system message."""
         invocation = requests.spawn(model, name, priority, weight, deadline, limits, system)
-        return Process(self._connection, _perform(self._connection, invocation))
+        return Process(self._connection, perform(self._connection, invocation))
 
     def process(self, pid: int) -> Process:
         """The process with this pid, without asking whether there is one."""
@@ -72,23 +73,31 @@ class System:
 
     def processes(self, all: bool = False) -> list[ProcessInfo]:
         """The process table by rising pid; with `all` also those that have exited and are not reaped."""
-        return _perform(self._connection, requests.processes(all))
+        return perform(self._connection, requests.processes(all))
 
     def info(self) -> m.SystemInfo:
         """The daemon and its engines."""
-        return _perform(self._connection, requests.system_info())
+        return perform(self._connection, requests.system_info())
 
     def metrics(self) -> tuple[m.Metric, ...]:
         """All counters and gauges, by name."""
-        return _perform(self._connection, requests.metrics())
+        return perform(self._connection, requests.metrics())
+
+    def whoami(self) -> s.WhoAmI:
+        """The caller as the kernel knows it: `.name`, `.role`, `.tenant`, `.kind`."""
+        return perform(self._connection, security_requests.whoami())
+
+    def can(self, object: str, action: str) -> s.Answer:
+        """Whether one may do something: `.allowed` and the rule. Nothing is done."""
+        return perform(self._connection, security_requests.can(object, action))
 
     def drain(self, off: bool = False, timeout: float | None = None) -> None:
         """Refuse new processes and generations, and wait until none runs; `off` takes it back."""
-        _perform(self._connection, requests.drain(off, timeout))
+        perform(self._connection, requests.drain(off, timeout))
 
     def shutdown(self) -> None:
         """End the daemon."""
-        _perform(self._connection, requests.shutdown())
+        perform(self._connection, requests.shutdown())
 
 
 class Process:
@@ -103,7 +112,7 @@ class Process:
 
     def append(self, content: Content) -> int:
         """Append text, messages (`{"role": ..., "content": ...}`) or token ids; gives how many tokens."""
-        return _perform(self._connection, requests.append(self.pid, content))
+        return perform(self._connection, requests.append(self.pid, content))
 
     def generate(
         self,
@@ -141,24 +150,24 @@ class Process:
         """Append the question as the user's turn, generate the answer and return its text."""
         # Checked before anything is appended: a chat that cannot be had leaves nothing behind.
         answer = requests.generate(self.pid, sampling, 0)
-        _perform(self._connection, requests.question(self.pid, question))
-        return _perform(self._connection, answer).text
+        perform(self._connection, requests.question(self.pid, question))
+        return perform(self._connection, answer).text
 
     def read(self) -> m.Context:
         """The context: `.token_ids` and `.text`, special tokens included."""
-        return _perform(self._connection, requests.read(self.pid))
+        return perform(self._connection, requests.read(self.pid))
 
     def truncate(self, length: int) -> int:
         """Keep the first `length` tokens; gives the length of the context."""
-        return _perform(self._connection, requests.truncate(self.pid, length))
+        return perform(self._connection, requests.truncate(self.pid, length))
 
     def rewind(self, count: int) -> int:
         """Drop the last `count` tokens; gives the length of the context."""
-        return _perform(self._connection, requests.rewind(self.pid, count))
+        return perform(self._connection, requests.rewind(self.pid, count))
 
     def advise(self, will_need: bool) -> None:
         """Say whether the pages will be needed soon."""
-        _perform(self._connection, requests.advise(self.pid, will_need))
+        perform(self._connection, requests.advise(self.pid, will_need))
 
     @overload
     def fork(self) -> Process: ...
@@ -166,13 +175,13 @@ class Process:
     def fork(self, count: int) -> list[Process]: ...
     def fork(self, count: int | None = None) -> Process | list[Process]:
         """Make a child that shares the context, copy on write; with a count, a list of children."""
-        pids = _perform(self._connection, requests.fork(self.pid, 1 if count is None else count))
+        pids = perform(self._connection, requests.fork(self.pid, 1 if count is None else count))
         children = [Process(self._connection, pid) for pid in pids]
         return children[0] if count is None else children
 
     def signal(self, name: str) -> None:
         """Send `stop`, `cont`, `term`, `kill` or `usr1`."""
-        _perform(self._connection, requests.signal(self.pid, name))
+        perform(self._connection, requests.signal(self.pid, name))
 
     def stop(self) -> None:
         """Take it off the processor until `cont`."""
@@ -192,39 +201,28 @@ class Process:
 
     def wait(self, timeout: float | None = None) -> m.ExitStatus:
         """Wait until it has exited, and reap it: `.code`, `.reason`. Raises `TimedOut` after `timeout`."""
-        return _perform(self._connection, requests.wait(self.pid, timeout))
+        return perform(self._connection, requests.wait(self.pid, timeout))
 
     def renice(self, priority: str | None = None, weight: int | None = None) -> ProcessInfo:
         """Change priority class or weight."""
-        return _perform(self._connection, requests.renice(self.pid, priority, weight))
+        return perform(self._connection, requests.renice(self.pid, priority, weight))
 
     def limit(self, **limits: float | None) -> ProcessInfo:
         """Change limits by name; None takes one away."""
-        return _perform(self._connection, requests.limit(self.pid, limits))
+        return perform(self._connection, requests.limit(self.pid, limits))
 
     def swap_out(self, tier: str = "host") -> int:
         """Move its pages off the device; gives how many."""
-        return _perform(self._connection, requests.swap_out(self.pid, tier))
+        return perform(self._connection, requests.swap_out(self.pid, tier))
 
     def swap_in(self) -> int:
         """Bring its pages back to the device; gives how many."""
-        return _perform(self._connection, requests.swap_in(self.pid))
+        return perform(self._connection, requests.swap_in(self.pid))
 
     def info(self) -> ProcessInfo:
         """Its line of the process table."""
-        return _perform(self._connection, requests.info(self.pid))
+        return perform(self._connection, requests.info(self.pid))
 
     def why(self) -> m.Why:
         """What it waits for and by which rule, and the latest of its history."""
-        return _perform(self._connection, requests.why(self.pid))
-
-
-def _perform(connection: Connection, invocation: Invocation[Reply, Result]) -> Result:
-    inbox: SimpleQueue[Event] = SimpleQueue()
-    id = connection.start(invocation.call, invocation.request, inbox, invocation.own_timeout)
-    try:
-        event = inbox.get()
-    except BaseException:
-        connection.abandon(id)
-        raise
-    return invocation.result(event)
+        return perform(self._connection, requests.why(self.pid))

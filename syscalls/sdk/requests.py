@@ -65,7 +65,7 @@ class Invocation(Generic[Reply, Result]):
                 return self.shape(decode_record(self.reply, raw))
 
 
-def build(kind: type[Built], **arguments: object) -> Built:
+def build(kind: type[Built], /, **arguments: object) -> Built:
     """A request of checked arguments. Raises `InvalidArgument`."""
     try:
         return msgspec.convert(arguments, kind)
@@ -112,12 +112,12 @@ def signal(pid: int, name: str) -> Invocation[m.Done, None]:
 def wait(pid: int, timeout: float | None) -> Invocation[m.ExitStatus, m.ExitStatus]:
     """Gives `.code` and `.reason`."""
     request = build(m.Wait, pid=pid, timeout=timeout)
-    return Invocation("proc.wait", request, m.ExitStatus, _itself, timeout)
+    return Invocation("proc.wait", request, m.ExitStatus, itself, timeout)
 
 
 def info(pid: int) -> Invocation[ProcessInfo, ProcessInfo]:
     """Gives the line of the process table."""
-    return Invocation("proc.info", build(m.OnProcess, pid=pid), ProcessInfo, _itself)
+    return Invocation("proc.info", build(m.OnProcess, pid=pid), ProcessInfo, itself)
 
 
 def processes(all: bool) -> Invocation[m.Processes, list[ProcessInfo]]:
@@ -129,7 +129,7 @@ def processes(all: bool) -> Invocation[m.Processes, list[ProcessInfo]]:
 def renice(pid: int, priority: str | None, weight: int | None) -> Invocation[ProcessInfo, ProcessInfo]:
     """Gives the process as it is then."""
     request = build(m.Renice, pid=pid, priority=priority, weight=weight)
-    return Invocation("proc.renice", request, ProcessInfo, _itself)
+    return Invocation("proc.renice", request, ProcessInfo, itself)
 
 
 def limit(pid: int, limits: Mapping[str, float | None]) -> Invocation[ProcessInfo, ProcessInfo]:
@@ -137,7 +137,7 @@ def limit(pid: int, limits: Mapping[str, float | None]) -> Invocation[ProcessInf
     bounds = {name: bound for name, bound in limits.items() if bound is not None}
     clear = tuple(name for name, bound in limits.items() if bound is None)
     request = build(m.SetLimits, pid=pid, limits=bounds, clear=clear)
-    return Invocation("proc.limits", request, ProcessInfo, _itself)
+    return Invocation("proc.limits", request, ProcessInfo, itself)
 
 
 def swap_out(pid: int, tier: str) -> Invocation[m.Swapped, int]:
@@ -152,7 +152,7 @@ def swap_in(pid: int) -> Invocation[m.Swapped, int]:
 
 def why(pid: int) -> Invocation[m.Why, m.Why]:
     """Gives what the process waits for and its history."""
-    return Invocation("proc.why", build(m.OnProcess, pid=pid), m.Why, _itself)
+    return Invocation("proc.why", build(m.OnProcess, pid=pid), m.Why, itself)
 
 
 # --- ctx
@@ -173,7 +173,7 @@ def append(pid: int, content: Content) -> Invocation[m.Appended, int]:
 
 def read(pid: int) -> Invocation[m.Context, m.Context]:
     """Gives `.token_ids` and `.text`."""
-    return Invocation("ctx.read", build(m.OnProcess, pid=pid), m.Context, _itself)
+    return Invocation("ctx.read", build(m.OnProcess, pid=pid), m.Context, itself)
 
 
 def truncate(pid: int, length: int) -> Invocation[m.Appended, int]:
@@ -203,7 +203,7 @@ def generate(pid: int, options: SamplingOptions, window: int) -> Invocation[m.Ge
     sampling["stop"] = (stop,) if isinstance(stop, str) else tuple(stop or ())
     timeout = options.get("timeout")
     request = build(m.Generate, pid=pid, sampling=sampling, window=window, timeout=timeout)
-    return Invocation("gen.generate", request, m.Generated, _itself, timeout)
+    return Invocation("gen.generate", request, m.Generated, itself, timeout)
 
 
 def question(pid: int, text: str) -> Invocation[m.Appended, int]:
@@ -216,7 +216,7 @@ def question(pid: int, text: str) -> Invocation[m.Appended, int]:
 
 def system_info() -> Invocation[m.SystemInfo, m.SystemInfo]:
     """Gives the daemon and its engines."""
-    return Invocation("sys.info", m.Nothing(), m.SystemInfo, _itself)
+    return Invocation("sys.info", m.Nothing(), m.SystemInfo, itself)
 
 
 def metrics() -> Invocation[m.Metrics, tuple[m.Metric, ...]]:
@@ -234,7 +234,8 @@ def shutdown() -> Invocation[m.Done, None]:
     return Invocation("sys.shutdown", m.Nothing(), m.Done, _nothing)
 
 
-def _itself(reply: Reply) -> Reply:
+def itself(reply: Reply) -> Reply:
+    """The result that is the reply."""
     return reply
 
 

@@ -77,6 +77,7 @@ class Daemon:
 
     def stop(self) -> None:
         """End it in good order; nothing may be left."""
+        assert self.process.poll() is None, self.log
         family = self.family()
         assert family, "a daemon has an engine and the process that engines are forked from"
         self.process.send_signal(signal.SIGTERM)

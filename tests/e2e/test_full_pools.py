@@ -53,7 +53,7 @@ def test_a_context_larger_than_the_device_pool_is_refused_with_numbers(tiny: Hou
 
 def test_a_generation_that_outgrows_the_device_pool_ends_with_numbers(tiny: House, reference: Reference) -> None:
     process = tiny.context(tokens_of(reference, 0, DEVICE_PAGES * PAGE_TOKENS - 8))
-    with pytest.raises(llmos.OutOfPages, match="device: 6 pages"):
+    with pytest.raises(llmos.OutOfPages, match="the device has 6 pages"):
         greedy(process, 64).result()
     kept = process.read().token_ids
     assert len(kept) > DEVICE_PAGES * PAGE_TOKENS - 8
@@ -66,7 +66,7 @@ def test_when_both_pools_are_full_the_next_context_is_refused_with_numbers(tiny:
     filling = [tiny.context(tokens_of(reference, index, 4 * PAGE_TOKENS)) for index in range(1, 5)]
     for process in filling[:3]:
         greedy(process, 1).result()
-    with pytest.raises(llmos.OutOfPages, match=r"device: 6 pages.*host: 8 pages"):
+    with pytest.raises(llmos.OutOfPages, match=r"the device has 6 pages, the host 8"):
         greedy(filling[3], 1).result()
     for process in filling[:2]:
         process.kill()
@@ -89,7 +89,7 @@ def test_swapping_out_without_room_in_host_says_so_and_loses_nothing(tiny: House
         process.swap_out()
     process, generation = tiny.begin(wanted, 8)
     head = generation.result().token_ids
-    with pytest.raises(llmos.OutOfPages, match="host: 8 pages"):
+    with pytest.raises(llmos.OutOfPages, match="the host 8"):
         process.swap_out()
     tail = greedy(process, len(wanted.tokens) - 8).result().token_ids
     assert ties(wanted, head + tail) <= 1

@@ -19,6 +19,7 @@ from llmos.kernel.gate.calls.beside import beside
 from llmos.kernel.gate.calls.handler import Handler, row
 from llmos.kernel.gate.channel import Channel
 from llmos.kernel.gate.recorder import Recorder
+from llmos.kernel.security.audit.log import AuditLog
 from llmos.kernel.security.audit.ocsf import to_ocsf
 from llmos.kernel.security.audit.reading import find_denial, last, read
 from llmos.kernel.security.audit.record import AuditRecord, Kind
@@ -56,6 +57,7 @@ class AuditCalls:
     def read(self, by: Authorized, request: s.ReadAudit, channel: Channel) -> None:
         tenant = by.object.removeprefix("audit:/")
         whole, kinds = None if tenant == SYSTEM else tenant, _kinds(request.kinds)
+        own = by.principal.name if request.wait else None
 
         def work() -> s.AuditPage:
             if request.after is None:
@@ -63,9 +65,13 @@ class AuditCalls:
             else:
                 records = read(self._folder, request.after, request.limit, whole, kinds)
             newest = records[-1].n if records else request.after or 0
-            return s.AuditPage(tuple(_line(record, request.format) for record in records), newest)
+            shown = (one for one in records if own is None or one.action != READ or one.principal != own)
+            return s.AuditPage(tuple(_line(one, request.format) for one in shown), newest)
 
-        self._read_beside(work, channel)
+        if request.wait:
+            _Waiting(self._loop, self._recorder.log, work, request.wait, channel).look()
+        else:
+            self._read_beside(work, channel)
 
     def verify(self, by: Authorized, request: m.Nothing, channel: Channel) -> None:
         def work() -> s.AuditVerdict:
@@ -104,6 +110,43 @@ class AuditCalls:
     def _read_beside(self, work: Callable[[], Record], channel: Channel) -> None:
         """Read after everything that happened so far was written."""
         self._recorder.log.flush(lambda error: beside(self._loop, work, channel.reply, channel))
+
+
+class _Waiting:
+    """A reading that is answered when there is something, or when its time is over."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        log: AuditLog,
+        work: Callable[[], s.AuditPage],
+        seconds: float,
+        channel: Channel,
+    ) -> None:
+        self._loop = loop
+        self._log = log
+        self._work = work
+        self._channel = channel
+        self._ends = loop.time() + seconds
+        self._timer = loop.call_later(seconds, self.look)
+        self._forget: Callable[[], None] = lambda: None
+        channel.on_end(lambda ending: self._stop())
+
+    def look(self) -> None:
+        """Read what there is now."""
+        self._forget()
+        beside(self._loop, self._work, self._read, self._channel)
+
+    def _read(self, page: s.AuditPage) -> None:
+        if page.lines or self._loop.time() >= self._ends:
+            self._stop()
+            self._channel.reply(page)
+        else:
+            self._forget = self._log.when_written(self.look)
+
+    def _stop(self) -> None:
+        self._timer.cancel()
+        self._forget()
 
 
 def _kinds(names: tuple[str, ...]) -> frozenset[Kind] | None:

@@ -102,7 +102,7 @@ class PolicyCalls:
     def diff(self, by: Authorized, request: s.DiffPolicy, channel: Channel) -> None:
         changes = [FileChange(file.name, file.text) for file in request.files]
         work = self._difference(changes, time.time() - request.days * _DAY)
-        beside(self._loop, work, channel.reply, channel)
+        self._recorder.log.flush(lambda error: beside(self._loop, work, channel.reply, channel))
 
     def _difference(self, changes: Sequence[FileChange], start: float) -> Callable[[], s.PolicyDifference]:
         def work() -> s.PolicyDifference:
@@ -119,7 +119,7 @@ class PolicyCalls:
             text = "".join(f"{rule}\n" for rule in learn(calls, role))
             return s.LearntPolicy(role, text, sum(call.count for call in calls if call.allowed))
 
-        beside(self._loop, work, channel.reply, channel)
+        self._recorder.log.flush(lambda error: beside(self._loop, work, channel.reply, channel))
 
     def _recorded(self, start: float) -> Iterator[RecordedCall]:
         for record in since(self._log, start):

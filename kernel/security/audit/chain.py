@@ -123,7 +123,10 @@ def complete_lines(path: Path) -> Iterator[bytes]:
 
 
 def reversed_lines(path: Path) -> Iterator[bytes]:
-    """The complete lines of a file from the last to the first, without newlines, read in blocks from its end."""
+    """The complete lines of a file from the last to the first, without newlines, read in blocks from its end.
+
+    Raises `BadLine` for one that is too long.
+    """
     with path.open("rb") as file:
         position = file.seek(0, os.SEEK_END)
         rest, ended = b"", False
@@ -131,6 +134,8 @@ def reversed_lines(path: Path) -> Iterator[bytes]:
             size = min(_BLOCK, position)
             position = file.seek(position - size)
             rest, *lines = (file.read(size) + rest).split(b"\n")
+            if len(rest) > LONGEST_LINE:
+                raise BadLine("it is longer than any record")
             # What follows the last newline of the file is no complete line.
             yield from reversed(lines if ended else lines[:-1])
             ended = ended or bool(lines)

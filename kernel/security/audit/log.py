@@ -6,12 +6,13 @@ It does not know what is noted. Rules:
   the next: soon when something waits for it or asks for haste, else after a moment.
 - `commit` and `flush` call back when everything so far is on the disk.
 - While the disk takes nothing, `failing` says why, everything is kept (folded, so that it stays small) and tried again
-  every second; whoever serves calls refuses them meanwhile.
+  every second, in the same order; whoever serves calls refuses them meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,8 +22,8 @@ from threading import Event, Thread
 
 from llmos.kernel.security.audit.group import Group
 from llmos.kernel.security.audit.record import Entry
-from llmos.kernel.security.audit.signing import Signer
-from llmos.kernel.security.audit.writer import Writer
+from llmos.kernel.security.audit.signing import Head, Signer
+from llmos.kernel.security.audit.writer import Progress, Writer
 from llmos.syscalls.abi.errors import DeviceError, Error
 
 SEGMENT_BYTES = 16 << 20
@@ -31,13 +32,21 @@ RETRY_SECONDS = 1.0
 
 Done = Callable[[Error | None], None]
 
+_log = logging.getLogger("llmos.audit")
+
 
 @dataclass(slots=True, eq=False)
 class _Batch:
-    """A group and who waits for it."""
+    """A group and who waits for it. The waiting belong to the loop, the group to the thread once it has left."""
 
     group: Group = field(default_factory=Group)
     waiting: list[Done] = field(default_factory=list)
+
+    def settle(self, error: Error | None) -> None:
+        """Tell everybody who waits, once."""
+        waiting, self.waiting = self.waiting, []
+        for done in waiting:
+            done(error)
 
 
 class AuditLog:
@@ -53,6 +62,8 @@ class AuditLog:
     ) -> None:
         self.failing = ""
         """Why nothing can be written now; empty when it can."""
+        self.progress: Progress = writer.progress
+        """What is on the disk, as far as the loop was told."""
         self._loop = loop
         self._writer = writer
         self._signer = signer
@@ -60,21 +71,41 @@ class AuditLog:
         self._clock = clock
         self._batch = _Batch()
         self._noted = self._batch.group.noted
-        self._under_way = False
+        self._under_way: _Batch | None = None
         self._hurried = False
         self._timer: asyncio.TimerHandle | None = None
         self._closing = Event()
+        self._unwritten = ""
+        self._watchers: list[Callable[[], None]] = []
         self._orders: SimpleQueue[_Batch | None] = SimpleQueue()
-        self._thread = Thread(target=self._write_all, name="audit", daemon=True)
+        self._thread = Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
 
     @classmethod
     def open(
-        cls, loop: asyncio.AbstractEventLoop, folder: Path, keys: Path, segment_bytes: int = SEGMENT_BYTES
+        cls,
+        loop: asyncio.AbstractEventLoop,
+        folder: Path,
+        keys: Path,
+        segment_bytes: int = SEGMENT_BYTES,
+        group_seconds: float = GROUP_SECONDS,
+        clock: Callable[[], float] = time.time,
     ) -> AuditLog:
-        """Open the log in a folder, or begin one; its keys are in `keys`. Raises `InvalidArgument` if it is damaged."""
-        signer = Signer.open(keys)
-        return cls(loop, Writer(folder, signer, segment_bytes, time.time()), signer)
+        """Open the log in a folder, or begin one; its keys are in `keys`.
+
+        Raises `InvalidArgument` if it is damaged, `DeviceError` if it cannot be written.
+        """
+        try:
+            signer = Signer.open(keys)
+            writer = Writer(folder, signer, segment_bytes, clock())
+        except OSError as error:
+            raise _unwritable(f"{folder}: {_reason(error)}") from None
+        return cls(loop, writer, signer, group_seconds, clock)
+
+    @property
+    def head(self) -> Head:
+        """The newest head on the disk: remember its number and hash elsewhere to find a log that was set back."""
+        return self.progress.head
 
     def digest(self, contents: bytes) -> str:
         """A digest under which contents can be in the log."""
@@ -87,102 +118,156 @@ class AuditLog:
             noted.count += 1
         else:
             self._batch.group.add(entry, self._clock())
-        if self._under_way:
-            return
         if at_once:
             self._hurry()
-        elif self._timer is None:
+        elif self._timer is None and self._under_way is None:
             self._timer = self._loop.call_later(self._group_seconds, self._leave)
 
     def commit(self, entry: Entry, done: Done) -> None:
-        """Note an entry and call back when it is on the disk, or with the error why it is not yet."""
+        """Note an entry and call back when it is on the disk, or with the error why it is not yet.
+
+        It stays noted after an error, and is written when the disk takes it.
+        """
         self.note(entry, at_once=True)
         self.flush(done)
 
     def flush(self, done: Done) -> None:
         """Call back when everything so far is on the disk."""
-        if self._noted or self._under_way:
+        if self._noted:
             self._batch.waiting.append(done)
             self._hurry()
+        elif self._under_way is not None:
+            self._under_way.waiting.append(done)
         else:
             self._loop.call_soon(done, None)
 
+    def when_written(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back once, when something more is on the disk. Returns how to take that back."""
+        self._watchers.append(callback)
+
+        def forget() -> None:
+            if callback in self._watchers:
+                self._watchers.remove(callback)
+
+        return forget
+
     def close(self) -> None:
         """Write everything and end the thread; nothing may be noted any more. May be called twice."""
-        if self._timer is not None:
-            self._timer.cancel()
         if self._closing.is_set():
             return
+        self._stop_timer()
         self._closing.set()
         self._orders.put(self._batch)
         self._orders.put(None)
         self._thread.join()
         self._writer.close()
+        error = _unwritable(self._unwritten) if self._unwritten else None
+        self.progress, self.failing = self._writer.progress, self._unwritten
+        for batch in (self._under_way, self._batch):
+            if batch is not None:
+                batch.settle(error)
 
     # --- in the loop
 
     def _hurry(self) -> None:
-        if not self._hurried and not self._under_way:
+        """Leave in this turn of the loop, or as soon as the writer has returned."""
+        if not self._hurried:
             self._hurried = True
-            self._loop.call_soon(self._leave)
+            if self._under_way is None:
+                self._loop.call_soon(self._leave)
 
     def _leave(self) -> None:
         """Give what there is to the writer, unless it has something: then that waits for its return."""
+        if self._under_way is not None or self._closing.is_set():
+            return
         self._hurried = False
+        self._stop_timer()
+        if not self._noted:
+            return
+        batch, self._batch = self._batch, _Batch()
+        self._under_way, self._noted = batch, self._batch.group.noted
+        self._orders.put(batch)
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._under_way or self._closing.is_set() or not (self._noted or self._batch.waiting):
-            return
-        self._under_way = True
-        batch, self._batch = self._batch, _Batch()
-        self._noted = self._batch.group.noted
-        self._orders.put(batch)
 
-    def _returned(self, batch: _Batch) -> None:
-        self._under_way, self.failing = False, ""
-        for done in batch.waiting:
-            done(None)
-        if self._batch.waiting:
-            self._hurry()
+    def _returned(self, batch: _Batch, progress: Progress) -> None:
+        if self._closing.is_set():
+            return
+        self._under_way, self.failing, self.progress = None, "", progress
+        if self._hurried:
+            self._loop.call_soon(self._leave)
         elif self._noted:
             self._timer = self._loop.call_later(self._group_seconds, self._leave)
+        batch.settle(None)
+        watchers, self._watchers = self._watchers, []
+        for callback in watchers:
+            callback()
 
     def _failed(self, batch: _Batch, reason: str) -> None:
         """Whoever waits is told; what they did is in the log as soon as it can be written."""
+        if self._closing.is_set():
+            return
         self.failing = reason
-        waiting, batch.waiting = [*batch.waiting, *self._batch.waiting], []
-        self._batch.waiting = []
-        for done in waiting:
-            done(
-                DeviceError(
-                    f"the audit log cannot be written: {reason}", "make room, then look at llmosctl audit verify"
-                )
-            )
+        for each in (batch, self._batch):
+            each.settle(_unwritable(reason))
+
+    def _stopped(self, bug: BaseException) -> None:
+        """The thread ended by a bug, so nothing is written any more: that ends the daemon."""
+        self.failing = self._unwritten
+        raise bug
 
     # --- in the thread
 
+    def _run(self) -> None:
+        try:
+            self._write_all()
+        except BaseException as bug:
+            self._unwritten = f"its thread ended: {bug!r}"
+            self._tell(self._stopped, bug)
+            raise
+
     def _write_all(self) -> None:
         while (batch := self._orders.get()) is not None:
-            self._write(batch)
+            lost = len(batch.group.noted) if self._unwritten else self._write(batch)
+            if lost:
+                _log.error("%d audit records are lost: %s", lost, self._unwritten)
 
-    def _write(self, batch: _Batch) -> None:
-        appended = False
+    def _write(self, batch: _Batch) -> int:
+        """Write a group, however long it takes; at the end of the daemon it is tried once more.
+
+        Says how many entries could not be written. After that nothing is: what comes later must not hide them.
+        """
+        noted, last_try = batch.group.noted, self._closing.is_set()
         while True:
             try:
                 now = self._clock()
-                if not appended and batch.group.noted:
-                    self._writer.append(batch.group.noted.values(), now)
-                appended = True
-                self._writer.sign(now)
+                if noted:
+                    self._writer.append(noted.values(), now)
+                    noted = {}
+                progress = self._writer.sign(now)
             except OSError as error:
-                self._tell(self._failed, batch, error.strerror or str(error))
-                if self._closing.wait(RETRY_SECONDS):
-                    return
+                reason = _reason(error)
+                if last_try:
+                    self._unwritten = reason
+                    return len(noted)
+                self._tell(self._failed, batch, reason)
+                last_try = self._closing.wait(RETRY_SECONDS)
             else:
-                self._tell(self._returned, batch)
-                return
+                self._tell(self._returned, batch, progress)
+                return 0
 
     def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
         if not self._closing.is_set():
             self._loop.call_soon_threadsafe(callback, *arguments)
+
+
+def _unwritable(reason: str) -> DeviceError:
+    return DeviceError(f"the audit log cannot be written: {reason}", "make room, then look at llmosctl audit verify")
+
+
+def _reason(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"{reason}: {error.filename}" if error.filename else reason

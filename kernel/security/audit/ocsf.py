@@ -2,7 +2,8 @@
 
 | record | class | activity |
 | --- | --- | --- |
-| call, denial, summary, preemption | API Activity (6003) | 1 create, 2 read, 3 update, 4 delete, by the call |
+| call, denial | API Activity (6003) | 1 create, 2 read, 3 update, 4 delete, by the call |
+| summary, preemption | API Activity (6003) | the same, 99 other where there is no call |
 | refusal, strike | Authentication (3002) | 1 logon |
 | key | Account Change (3001) | 1 create, 6 delete for a revocation, 99 other |
 | policy | Entity Management (3004) | 3 update |
@@ -61,6 +62,8 @@ def to_ocsf(record: AuditRecord) -> bytes:
         "unmapped": {name: value for name, value in _unmapped(record).items() if value},
         **_details(record, kind),
     }
+    if kind.activity == _OTHER:
+        event["activity_name"] = record.action or record.kind.value
     if record.until is not None:
         event["end_time"] = int(record.until * 1000)
     return msgspec.json.encode(event)
@@ -83,6 +86,8 @@ def _class_of(record: AuditRecord) -> _Class:
 
 
 def _activity(action: str) -> int:
+    if not action:
+        return _OTHER
     name = action.partition(".")[2]
     if name in _READS:
         return _READ
@@ -93,13 +98,13 @@ def _activity(action: str) -> int:
 
 def _details(record: AuditRecord, kind: _Class) -> dict[str, object]:
     """The attributes that a class requires beside those of every event."""
-    user = {"name": record.principal or "unknown", "groups": [{"name": record.role}], "domain": record.tenant}
+    user = _user(record)
     match kind.uid:
         case 6003:
             return {
                 "actor": {"user": user},
                 "api": {"operation": record.action or record.kind.value, "service": {"name": "llmos"}},
-                "resources": [{"name": record.object, "owner": {"name": record.owner or record.principal}}],
+                "resources": _resources(record),
                 "src_endpoint": {"name": "llmos client"},
             }
         case 3002:
@@ -114,6 +119,18 @@ def _details(record: AuditRecord, kind: _Class) -> dict[str, object]:
             return {"actor": {"user": user}, "entity": {"name": record.object or "policy:/", "type": "Policy"}}
         case _:
             return {"app": {"name": "llmosd", "vendor_name": "llmos"}}
+
+
+def _user(record: AuditRecord) -> dict[str, object]:
+    """Whose call it was; a group without a name is none."""
+    groups = [{"name": record.role}] if record.role else []
+    return {"name": record.principal or "unknown", "groups": groups, "domain": record.tenant}
+
+
+def _resources(record: AuditRecord) -> list[dict[str, object]]:
+    if not record.object:
+        return []
+    return [{"name": record.object, "owner": {"name": record.owner or record.principal or "unknown"}}]
 
 
 def _unmapped(record: AuditRecord) -> dict[str, str]:

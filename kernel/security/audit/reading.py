@@ -5,13 +5,22 @@ It verifies nothing. Rule: a line that is not complete yet is not there yet.
 
 from __future__ import annotations
 
-from collections import deque
+import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import msgspec
+
 from llmos.kernel.core.principal import SYSTEM
-from llmos.kernel.security.audit.chain import BadLine, complete_lines, decode_line, first_of, segments
+from llmos.kernel.security.audit.chain import (
+    BadLine,
+    complete_lines,
+    decode_line,
+    first_of,
+    reversed_lines,
+    segments,
+)
 from llmos.kernel.security.audit.record import AuditRecord, Kind
 from llmos.syscalls.abi.errors import InvalidArgument
 
@@ -21,7 +30,7 @@ def read(
 ) -> list[AuditRecord]:
     """Records with numbers above `after`, oldest first. Raises `InvalidArgument` for a damaged log."""
     found = segments(folder)
-    later = [path for path, following in zip(found, [*found[1:], None], strict=True) if _reaches(following, after)]
+    later = [path for path, following in zip(found, [*found[1:], None], strict=False) if _reaches(following, after)]
     records = (record for path in later for record in _records(path) if record.n > after)
     return list(islice((record for record in records if fits(record, tenant, kinds)), limit))
 
@@ -29,30 +38,25 @@ def read(
 def last(
     folder: Path, limit: int, tenant: str | None = None, kinds: frozenset[Kind] | None = None
 ) -> list[AuditRecord]:
-    """The newest records, oldest first."""
-    found: deque[AuditRecord] = deque()
-    for path in reversed(segments(folder)):
-        newest = deque((record for record in _records(path) if fits(record, tenant, kinds)), maxlen=limit)
-        while newest and len(found) < limit:
-            found.appendleft(newest.pop())
-        if len(found) >= limit:
-            break
-    return list(found)
+    """The newest records, oldest first. Reads backwards, no further than it must."""
+    records = (record for path in reversed(segments(folder)) for record in _reversed_records(path))
+    found = list(islice((record for record in records if fits(record, tenant, kinds)), limit))
+    return found[::-1]
 
 
 def since(folder: Path, at: float) -> Iterator[AuditRecord]:
     """Records that are about this moment or later ones."""
-    for path in segments(folder):
-        if path.stat().st_mtime >= at:
+    found = segments(folder)
+    for path, following in zip(found, [*found[1:], None], strict=False):
+        if following is None or _begun(following) >= at:
             yield from (record for record in _records(path) if (record.until or record.at) >= at)
 
 
 def find_denial(folder: Path, denial: str) -> AuditRecord | None:
     """The newest record of a denial; None when there is none."""
-    wanted = f'"denial":"{denial}"'.encode()
+    wanted = msgspec.json.encode(denial)
     for path in reversed(segments(folder)):
-        for line in reversed([line for line in complete_lines(path) if wanted in line]):
-            record = decode_line(line).record
+        for record in _reversed_records(path, wanted):
             if record.kind is Kind.DENIAL and record.denial == denial:
                 return record
     return None
@@ -72,9 +76,27 @@ def _reaches(following: Path | None, after: int) -> bool:
     return following is None or first_of(following) > after + 1
 
 
+def _begun(segment: Path) -> float:
+    """When a file was begun: everything in the one before it is about earlier moments."""
+    first = next(_records(segment), None)
+    return first.at if first is not None else math.inf
+
+
 def _records(path: Path) -> Iterator[AuditRecord]:
     for number, line in enumerate(complete_lines(path), 1):
         try:
             yield decode_line(line).record
         except BadLine as error:
-            raise InvalidArgument(f"{path.name}:{number}: {error}", "llmosctl audit verify") from None
+            raise _damaged(f"{path.name}:{number}: {error}") from None
+
+
+def _reversed_records(path: Path, wanted: bytes = b"") -> Iterator[AuditRecord]:
+    """The records of a file whose lines have these bytes, newest first."""
+    try:
+        yield from (decode_line(line).record for line in reversed_lines(path) if wanted in line)
+    except BadLine as error:
+        raise _damaged(f"{path.name}: {error}") from None
+
+
+def _damaged(reason: str) -> InvalidArgument:
+    return InvalidArgument(reason, "llmosctl audit verify")

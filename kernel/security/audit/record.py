@@ -79,10 +79,10 @@ class AuditRecord(Struct, frozen=True, omit_defaults=True):
 
 
 def record_of(entry: Entry, n: int, at: float, count: int = 1, until: float | None = None) -> AuditRecord:
-    """The record of an entry."""
+    """The record of an entry. Moments become floats: a whole number would be written in other bytes than it is read."""
     return AuditRecord(
         n=n,
-        at=at,
+        at=float(at),
         kind=entry.kind,
         principal=_cut(entry.principal),
         role=_cut(entry.role),
@@ -97,7 +97,7 @@ def record_of(entry: Entry, n: int, at: float, count: int = 1, until: float | No
         detail=_cut(entry.detail, 2 * LONGEST),
         denial=_cut(entry.denial),
         count=count,
-        until=until if count > 1 else None,
+        until=float(until) if until is not None and count > 1 else None,
     )
 
 

@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from llmos.kernel.security.audit.chain import START, BadLine, Link, complete_lines, decode_line, hash_of, segments
+from llmos.kernel.security.audit.chain import (
+    START,
+    BadLine,
+    Link,
+    complete_lines,
+    decode_line,
+    first_of,
+    hash_before,
+    hash_of,
+    segments,
+)
+from llmos.kernel.security.audit.record import Kind
 from llmos.kernel.security.audit.signing import PUBLIC, Head, is_signed, read_head
 from llmos.syscalls.abi.errors import InvalidArgument
 
@@ -42,7 +53,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What verification found: the first fault and where, or none. `public` is the key that signed the head."""
+    """What verification found: the first fault and where, or none. `public` is the key that signed the head.
+
+    `records` is the number of the last record that was in order.
+    """
 
     records: int
     head: Head | None
@@ -56,6 +70,20 @@ class Verdict:
         return self.fault is None
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of the log and where it is; no link when it is no record."""
+
+    path: Path
+    number: int
+    link: Link | None
+    reason: str = ""
+
+    @property
+    def place(self) -> str:
+        return f"{self.path.name}:{self.number}"
+
+
 class _Found(Exception):
     """A fault, and where."""
 
@@ -65,14 +93,20 @@ class _Found(Exception):
         self.where = where
 
 
-def verify(folder: Path, public: str | None = None, expect: Mark | None = None) -> Verdict:
-    """Verify a log in constant memory. `public` (hex) is the key that must have signed, else the one beside the log."""
-    state = _State(expect)
+def verify(folder: Path, public: str | None = None, expect: Mark | None = None, first: int = 1) -> Verdict:
+    """Verify a log in constant memory.
+
+    `public` (hex) is the key that must have signed, else the one beside the log. `first` is the record that the oldest
+    segment must begin with, when older ones were put away.
+    """
+    state = _State(expect, first)
     try:
-        state.public = public or _public(folder)
+        state.public = _public(folder, public)
+        # Before the records: while the log is written, those beyond this head are as good as the chain is.
         state.head = _head(folder)
-        for place, link in _links(folder):
-            state.take(place, link)
+        lines = _lines(folder)
+        for line in lines:
+            state.take(line, lines)
         state.finish()
     except _Found as found:
         return Verdict(state.n, state.head, state.public, found.fault, found.where)
@@ -82,30 +116,36 @@ def verify(folder: Path, public: str | None = None, expect: Mark | None = None) 
 class _State:
     """What is known after some records."""
 
-    def __init__(self, expect: Mark | None) -> None:
-        self.n = 0
+    def __init__(self, expect: Mark | None, first: int) -> None:
+        self.n = first - 1
         self.public = ""
         self.head: Head | None = None
+        self._first = first
         self._previous = START
         self._expect = expect
-        self._at_head = b""
-        self._at_mark = b""
+        self._at_head = START if first == 1 else b""
+        self._at_mark = START if first == 1 else b""
 
-    def take(self, place: str, link: Link) -> None:
-        """The next record in the order of the files."""
-        if link.record.n != self.n + 1:
-            raise _Found(self._wrong_number(link.record.n), f"{place}: record {link.record.n} after {self.n}")
+    def take(self, line: _Line, rest: Iterator[_Line]) -> None:
+        """The next record in the order of the files. `rest` is read to the end only when something is wrong."""
+        link = line.link
+        if link is None:
+            raise _Found(Fault.EDITED, f"{line.place}: {line.reason}")
+        n = link.record.n
+        if n != self.n + 1:
+            raise _Found(self._wrong_number(n, rest), f"{line.place}: record {n} after {self.n}")
+        self._check_beginning(line, link)
         if hash_of(self._previous, link.body) != link.claimed:
-            raise _Found(Fault.EDITED, f"{place}: record {link.record.n} or the one before it is not what was written")
-        self.n, self._previous = link.record.n, link.claimed
-        if self.head is not None and self.n == self.head.n:
+            raise _Found(Fault.EDITED, f"{line.place}: record {n} or the one before it is not what was written")
+        self.n, self._previous = n, link.claimed
+        if self.head is not None and n == self.head.n:
             self._at_head = link.claimed
-        if self._expect is not None and self.n == self._expect.n:
+        if self._expect is not None and n == self._expect.n:
             self._at_mark = link.claimed
 
     def finish(self) -> None:
         """There are no more records."""
-        head, expect = self.head, self._expect
+        head = self.head
         if head is None:
             raise _Found(Fault.NO_HEAD, "there is no head: nothing says where the log ends")
         if not is_signed(head, _bytes(self.public)):
@@ -114,29 +154,66 @@ class _State:
             raise _Found(Fault.CUT_OFF, f"the log ends at record {self.n}, the head says {head.n}")
         if self._at_head.hex() != head.hash:
             raise _Found(Fault.EDITED, f"record {head.n} is not the one that the head was signed for")
-        if expect is not None and self.n < expect.n:
+        if self._expect is not None:
+            self._check_mark(self._expect)
+
+    def _check_mark(self, expect: Mark) -> None:
+        if self.n < expect.n:
             raise _Found(Fault.BEHIND, f"the log ends at record {self.n}, it was at {expect.n} before")
-        if expect is not None and self._at_mark.hex() != expect.hash.lower():
+        if expect.n >= self._first and self._at_mark.hex() != expect.hash.lower():
             raise _Found(Fault.EDITED, f"record {expect.n} is not the one that was remembered")
 
-    def _wrong_number(self, n: int) -> Fault:
-        if n == self.n:
-            return Fault.DUPLICATED
-        return Fault.GAP if n > self.n else Fault.REORDERED
+    def _check_beginning(self, line: _Line, link: Link) -> None:
+        """A segment begins with a record that says so and that its name is of; nothing else does."""
+        n, begins = link.record.n, line.number == 1
+        if begins != (link.record.kind is Kind.SEGMENT) or (begins and n != first_of(line.path)):
+            raise _Found(Fault.EDITED, f"{line.place}: record {n} is not where it was written")
+        if begins and n == self._first and n > 1:
+            self._previous = _hash_before(line, link)
+
+    def _wrong_number(self, n: int, rest: Iterator[_Line]) -> Fault:
+        """The record that belongs here comes later, or never; or it is this one, with another number."""
+        wanted, numbers = self.n + 1, (line.link.record.n if line.link is not None else 0 for line in rest)
+        following = next(numbers, 0)
+        if n > self.n and (following == wanted or wanted in numbers):
+            return Fault.REORDERED
+        if following == wanted + 1:
+            return Fault.EDITED
+        return Fault.DUPLICATED if n <= self.n else Fault.GAP
 
 
-def _links(folder: Path) -> Iterator[tuple[str, Link]]:
+def _lines(folder: Path) -> Iterator[_Line]:
     try:
-        for path in segments(folder):
+        found = segments(folder)
+        for path in found:
             for number, line in enumerate(complete_lines(path), 1):
-                place = f"{path.name}:{number}"
-                try:
-                    link = decode_line(line)
-                except BadLine as error:
-                    raise _Found(Fault.EDITED, f"{place}: {error}") from None
-                yield place, link
+                yield _line(path, number, line)
+            if path != found[-1] and not _is_ended(path):
+                yield _Line(path, 0, None, "it was written to after the next file had begun")
     except OSError as error:
-        raise _Found(Fault.UNREADABLE, f"{folder}: {error.strerror}") from None
+        raise _Found(Fault.UNREADABLE, f"{error.filename or folder}: {error.strerror}") from None
+
+
+def _line(path: Path, number: int, line: bytes) -> _Line:
+    try:
+        return _Line(path, number, decode_line(line))
+    except BadLine as error:
+        return _Line(path, number, None, str(error))
+
+
+def _is_ended(path: Path) -> bool:
+    """Whether the last line of a file is complete."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - 1, 0))
+        return file.read(1) == b"\n"
+
+
+def _hash_before(line: _Line, link: Link) -> bytes:
+    try:
+        return hash_before(link)
+    except BadLine as error:
+        raise _Found(Fault.EDITED, f"{line.place}: {error}") from None
 
 
 def _head(folder: Path) -> Head | None:
@@ -146,11 +223,19 @@ def _head(folder: Path) -> Head | None:
         raise _Found(Fault.BAD_SIGNATURE, error.message) from None
 
 
-def _public(folder: Path) -> str:
+def _public(folder: Path, expected: str | None) -> str:
+    """The key that must have signed. Whoever brings a key is told when the one beside the log is another."""
+    path = folder / PUBLIC
     try:
-        return (folder / PUBLIC).read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
+        text = path.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return (expected or "").lower()
+    except OSError as error:
+        raise _Found(Fault.UNREADABLE, f"{path}: {error.strerror}") from None
+    public = text.removesuffix("\n")
+    if text != f"{_bytes(public).hex()}\n" or (expected is not None and public != expected.lower()):
+        raise _Found(Fault.BAD_SIGNATURE, f"{path} is not of the key that the log is signed with")
+    return public
 
 
 def _bytes(public: str) -> bytes:

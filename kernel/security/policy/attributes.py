@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import msgspec
 
 from llmos.kernel.security.policy.conditions import NOTHING, Attributes
@@ -19,7 +21,7 @@ def parse_attributes(text: str) -> Attributes:
         name, equals, value = word.partition("=")
         if name not in _FIELDS or not equals or not value:
             raise InvalidArgument(f"{word[:80]!r} is no attribute", f"name=value, the names: {' '.join(_FIELDS)}")
-        given[_FIELDS[name]] = value
+        given[_FIELDS[name]] = unquote(value)
     try:
         return msgspec.convert(given, Attributes, strict=False)
     except msgspec.ValidationError as error:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import assert_never
+from urllib.parse import quote
 
 from llmos.kernel.security.policy.patterns import matches
 from llmos.syscalls.abi.words import KeyKind, PriorityClass
@@ -35,6 +36,8 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 _TERM = re.compile(r"([a-z]+)(<=|>=|!=|<|>|=)(\S+)")
 _TIME = re.compile(r"([01]\d|2[0-4]):([0-5]\d)")
 _WORDS = ("model", "role", "kind")
+_PLAIN = "!#$&'()*+,/:;<=>?@[]^|~"
+"""Signs that a word of attributes has as they are, besides letters and digits."""
 
 
 class BadCondition(Exception):
@@ -52,7 +55,7 @@ class Attributes:
     role: str | None = None
 
     def text(self) -> str:
-        """As a condition would say it; empty for none."""
+        """As a condition would say it, what would not be one word in percent signs; empty for none."""
         named: dict[str, object] = {
             "class": self.priority,
             "context": self.context,
@@ -60,7 +63,7 @@ class Attributes:
             "model": self.model,
             "role": self.role,
         }
-        return " ".join(f"{name}={value}" for name, value in named.items() if value is not None)
+        return " ".join(f"{name}={quote(str(value), _PLAIN)}" for name, value in named.items() if value is not None)
 
 
 NOTHING = Attributes()
@@ -224,7 +227,7 @@ def _class(value: str) -> float:
 
 
 def _whole(name: str, value: str) -> float:
-    if not value.isdecimal() or not value.isascii() or len(value) > 15:
+    if not value.isdecimal() or not value.isascii() or len(value) > 16:
         raise BadCondition(f"{name} is a whole number, not {value!r}")
     return int(value)
 

@@ -7,18 +7,21 @@ for bounds what they may ask for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from llmos.kernel.core.principal import Principal
 from llmos.kernel.security.policy.attributes import parse_attributes
-from llmos.kernel.security.policy.conditions import UNLIMITED, Attributes
+from llmos.kernel.security.policy.conditions import UNLIMITED, Attributes, parse_condition
 from llmos.kernel.security.policy.document import EVERYWHERE, Effect, Place, Rule
 from llmos.kernel.security.policy.patterns import OWN_TENANT, SELF
 from llmos.kernel.security.policy.recorded import RecordedCall
 from llmos.syscalls.abi.words import PriorityClass
 
 _ORDER = tuple(reversed(PriorityClass))
+_STRANGE = re.compile(r"[^A-Za-z0-9._/:@+-]+")
+"""What a word may hold that a condition cannot say."""
 
 
 @dataclass(slots=True)
@@ -40,24 +43,21 @@ class _Seen:
 
 
 def learn(calls: Iterable[RecordedCall], role: str) -> tuple[Rule, ...]:
-    """Rules for a role, by object and action, from the calls that were allowed."""
-    seen: dict[tuple[str, str, str], _Seen] = {}
+    """Rules for a role, by object and action, from the calls that were allowed.
+
+    Where its key gives the caller no role, as in the tenant `system`, a rule is for the caller itself.
+    """
+    seen: dict[tuple[str, str, str, str], _Seen] = {}
     for call in calls:
         if call.allowed:
-            object, tenant = _general(call.object, call.principal), _place(call)
-            seen.setdefault((object, call.action, tenant), _Seen()).asked.append(parse_attributes(call.attributes))
-    return tuple(
-        Rule(
-            Place("", number),
-            f"role:{role}",
-            tenant,
-            object,
-            action,
-            Effect.ALLOW,
-            seen[object, action, tenant].condition(),
-        )
-        for number, (object, action, tenant) in enumerate(sorted(seen), 1)
-    )
+            who = f"role:{role}" if call.principal.role_in(call.tenant) else f"principal:{call.principal.name}"
+            key = (_general(call.object, call.principal), call.action, _place(call), who)
+            seen.setdefault(key, _Seen()).asked.append(parse_attributes(call.attributes))
+    return tuple(_rule(number, *key, seen[key].condition()) for number, key in enumerate(sorted(seen), 1))
+
+
+def _rule(number: int, object: str, action: str, tenant: str, who: str, condition: str) -> Rule:
+    return Rule(Place("", number), who, tenant, object, action, Effect.ALLOW, condition, parse_condition(condition))
 
 
 def _general(object: str, who: Principal) -> str:
@@ -75,5 +75,5 @@ def _place(call: RecordedCall) -> str:
 
 
 def _one_of(name: str, words: list[str | None]) -> list[str]:
-    known = sorted({word for word in words if word is not None})
+    known = sorted({_STRANGE.sub("*", word) for word in words if word is not None})
     return [f"{name}={'|'.join(known)}"] if known else []

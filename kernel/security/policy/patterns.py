@@ -38,8 +38,10 @@ def is_literal(text: str) -> bool:
 def covers(wide: str, narrow: str) -> bool:
     """Whether every name that fits `narrow` surely fits `wide`; False when that cannot be told.
 
-    A wildcard of the narrow one is tried as a character that no name has, within a segment or across.
+    A wildcard of the narrow one is tried as a character that no name has, within a segment or across; the caller's own
+    words are further such characters, because only a wildcard or the same word surely fits them.
     """
+    wide, narrow = own_words(wide, "\2", "\3"), own_words(narrow, "\2", "\3")
     if wide in (narrow, "**"):
         return True
     fillings = ("", "\1", "\1/\1", "\1/\1/\1") if "**" in narrow else ("",)

@@ -1,0 +1,74 @@
+"""YAML as far as a file of data needs it: no anchors, no tags, no key twice, no dates; and where things stand.
+
+It does not know what the data means. Rules: what is read is never larger than what was written; whatever the text is,
+it is read or refused with a `BadYaml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import yaml
+
+
+class BadYaml(Exception):
+    """The text is not of this kind; the message says what is wrong and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a text says. `root` is where it says so."""
+
+    value: object
+    root: yaml.Node | None
+
+    def lines(self, name: str) -> tuple[int, ...]:
+        """Lines on which the items of the list `name` begin."""
+        if not isinstance(self.root, yaml.MappingNode):
+            return ()
+        lists = (item for key, item in self.root.value if key.value == name)
+        return tuple(one.start_mark.line + 1 for found in lists for one in found.value)
+
+
+def read_yaml(text: str) -> Read:
+    """Read the one document of a text. Raises `BadYaml`."""
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        return Read(loader.construct_document(root) if root is not None else None, root)
+    except RecursionError:
+        raise BadYaml("it is nested too deep") from None
+    except (yaml.YAMLError, ValueError) as error:  # numbers of a form that Python does not take are ValueErrors
+        raise BadYaml(" ".join(str(error).split())) from None
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call] # the stubs leave it out
+        if getattr(event, "anchor", None) is not None:
+            raise yaml.MarkedYAMLError(problem="anchors and aliases are refused", problem_mark=event.start_mark)
+        if getattr(event, "tag", None) is not None:
+            raise yaml.MarkedYAMLError(problem="tags are refused", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key is a word", problem_mark=key.start_mark)
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value!r} is there twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+# A date is read as it is written: what it means is for the reader of the data.
+_Loader.yaml_implicit_resolvers = {
+    sign: [
+        (tag, pattern)
+        for tag, pattern in found
+        if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge")
+    ]
+    for sign, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
