@@ -100,6 +100,12 @@ class Engine:
         return self.next_plan - 1
 
     @property
+    def has_work(self) -> bool:
+        """A plan could come of what there is; False is certain, True is not."""
+        moves = self.pager is not None and bool(self.pager.outbox)
+        return bool(self.running or self.swapping or moves or len(self.queue))
+
+    @property
     def wants_plan(self) -> bool:
         """It is up, and fewer plans are queued than it can use."""
         return self.ready is not None and len(self.in_flight) <= self.ready.lookahead

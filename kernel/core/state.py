@@ -53,6 +53,11 @@ class KernelState:
         return self.wall[0][0] if self.wall else None
 
     @property
+    def has_work(self) -> bool:
+        """A plan could come of what there is; False is certain, True is not."""
+        return any(engine.has_work for engine in self.engines.values())
+
+    @property
     def busy(self) -> bool:
         """Some process has something to generate or to compute."""
         return any(process.run is not None for process in self.table)

@@ -238,7 +238,7 @@ class Shell:
             self._idle.remove(callback)
 
     def _plan_soon(self) -> None:
-        if not self._planning:
+        if not self._planning and self.kernel.has_work:
             self._planning = True
             self.loop.call_soon(self._plan)
 

@@ -141,6 +141,8 @@ def named_target(object: str, principal: Principal, holders: Holders) -> Target:
 
 def attributes_of(request: Record, owners: Owners) -> Attributes:
     """What the call asks for."""
+    if type(request) not in _ASKING:
+        return NOTHING
     match request:
         case m.Spawn(priority=priority, weight=weight, model=model, limits=limits):
             context = UNLIMITED if limits.context_tokens is None else limits.context_tokens
@@ -153,6 +155,10 @@ def attributes_of(request: Record, owners: Owners) -> Attributes:
             return Attributes(role=role)
         case _:
             return NOTHING
+
+
+_ASKING = frozenset({m.Spawn, m.Renice, m.SetLimits, s.CreateKey})
+"""Requests that ask for something; looked up first, because it is on the path of every call."""
 
 
 def _keys_target(principal: Principal, request: Record, holders: Holders) -> Target:

@@ -180,6 +180,15 @@ def test_a_rule_that_never_matches_is_an_error_with_the_reason(line: str, reason
     assert reason in finding.message
 
 
+def test_an_impossible_allow_still_counts_for_calls_that_carry_no_such_thing() -> None:
+    """Such a deny is not unneeded: without it the rule would allow signals."""
+    assert codes(allow(action="proc.*", when="class<=batch class>=normal"), deny(action="proc.signal")) == [
+        (1, Code.IMPOSSIBLE_BOUNDS)
+    ]
+    (finding,) = found(allow(), deny(action="proc.spawn", when="class<=batch class>=normal"))
+    assert finding.code is Code.NEVER_MATCHES
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -199,6 +208,12 @@ def test_a_rule_that_never_matches_is_an_error_with_the_reason(line: str, reason
 )
 def test_a_rule_that_may_match_is_left_alone(line: str) -> None:
     assert codes(allow(who="any", object="proc:/x/1", action="proc.spawn"), line) == []
+
+
+def test_bounds_that_nothing_meets_are_an_error_though_other_calls_pass() -> None:
+    (finding,) = found(allow(action="proc.*", when="class<=batch class>=normal"))
+    assert (finding.code, finding.severity) == (Code.IMPOSSIBLE_BOUNDS, Severity.ERROR)
+    assert "class>=normal" in finding.message
 
 
 def test_a_bound_that_no_call_carries_is_a_warning_on_an_allow() -> None:
@@ -244,11 +259,17 @@ def _teams(number: int) -> str:
     return f"p, role:a, *, proc:/team-{number}-*/*, proc.info, {('allow', 'deny')[number % 2]}"
 
 
+def _middles(number: int) -> str:
+    return f"p, role:a, *, **/x{number}*/**, **, {('allow', 'deny')[number % 2]}"
+
+
 def _grants(number: int) -> str:
     return f"g, principal:p{number}, role:r{number % 50}, t{number % 9}"
 
 
-@pytest.mark.parametrize("line", [_mixed, _own, _teams, _grants], ids=["mixed", "own", "teams", "grants"])
+@pytest.mark.parametrize(
+    "line", [_mixed, _own, _teams, _middles, _grants], ids=["mixed", "own", "teams", "middles", "grants"]
+)
 def test_ten_thousand_lines_are_looked_at_in_seconds(line: Callable[[int], str]) -> None:
     document = parse([Source("own.csv", "\n".join(line(number) for number in range(10_000)))])
     start = time.perf_counter()

@@ -1,19 +1,22 @@
 """Finds the rules that cover another one: whose who, tenant, object and action fit whenever the other's do.
 
 It does not know what that means for policies. Rule: what is found surely covers; the conditions of what is found are
-none, or the same as those of the other. The time does not depend on how many rules are about other things.
+none, or the same as those of the other. The time hardly depends on how many rules there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from llmos.kernel.security.policy.document import ANY, EVERYWHERE, Effect, Rule
 from llmos.kernel.security.policy.grants import Caller, Grants
 from llmos.kernel.security.policy.patterns import SELF, covers, own_words
 
 _NO_WORDS: frozenset[str] = frozenset()
+_MOST_COMPARED = 40
+"""Rules with the same who and the same ends that are compared with one: of more, some that cover are not found."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,11 +61,11 @@ class CoverIndex:
 
     def covering(self, entry: Entry, effect: Effect) -> Iterator[Entry]:
         """Rules with an effect that cover this one, without itself."""
-        words = entry.words
+        conditions = dict.fromkeys((_NO_WORDS, entry.words))
         for object in _spellings(entry.rule):
-            for group in self._groups(entry.rule, object, effect):
-                if _covers(group.first, entry, object):
-                    conditions = dict.fromkeys((_NO_WORDS, words))
+            near = (one for one in self._groups(entry.rule, object, effect) if not entry.actions & ~one.first.actions)
+            for group in islice(near, _MOST_COMPARED):
+                if _covers(group.first.rule, entry.rule, object):
                     found = (group.by_words.get(condition) for condition in conditions)
                     yield from (other for other in found if other is not None and other is not entry)
 
@@ -80,6 +83,8 @@ class CoverIndex:
             for tenant in dict.fromkeys((rule.tenant, EVERYWHERE)):
                 shelf = self._shelves.get((effect, who, tenant))
                 if shelf is not None:
+                    same = shelf.groups.get((head, tail), {}).get((object, rule.action))
+                    yield from (() if same is None else (same,))
                     yield from _reaching(shelf, head, tail)
 
     def _whose_rules_hold(self, who: str, tenant: str) -> tuple[str, ...]:
@@ -95,7 +100,7 @@ class CoverIndex:
 def same_reach(one: Entry, other: Entry) -> bool:
     """Whether two rules, of which the first covers the second, are about the same."""
     alike = (one.rule.who, one.rule.tenant, one.words) == (other.rule.who, other.rule.tenant, other.words)
-    return alike and any(_covers(other, one, object) for object in _spellings(one.rule))
+    return alike and any(_covers(other.rule, one.rule, object) for object in _spellings(one.rule))
 
 
 def _spellings(rule: Rule) -> Iterable[str]:
@@ -120,9 +125,5 @@ def _reaching(shelf: _Shelf, head: str, tail: str) -> Iterator[_Group]:
             yield from shelf.groups.get((head[:before], tail[len(tail) - after :]), {}).values()
 
 
-def _covers(wide: Entry, narrow: Entry, object: str) -> bool:
-    return (
-        not narrow.actions & ~wide.actions
-        and covers(wide.rule.action, narrow.rule.action)
-        and covers(wide.rule.object, object)
-    )
+def _covers(wide: Rule, narrow: Rule, object: str) -> bool:
+    return covers(wide.action, narrow.action) and covers(wide.object, object)

@@ -12,7 +12,15 @@ from llmos.kernel.security.policy.conditions import Term
 from llmos.kernel.security.policy.contradictions import contradiction, subject
 from llmos.kernel.security.policy.document import EVERYWHERE, Effect, Rule
 from llmos.kernel.security.policy.patterns import OWN_TENANT, SELF, matches
-from llmos.kernel.security.policy.vocabulary import KINDS, can_be_about, carried, general, meet, shapes
+from llmos.kernel.security.policy.vocabulary import (
+    KINDS,
+    can_be_about,
+    carried,
+    general,
+    meet,
+    shapes,
+    surely_carried,
+)
 
 _OWN_PLACES = {"proc": {0: SELF}, "key": {0: OWN_TENANT, 1: SELF}, "audit": {0: OWN_TENANT}}
 """Which of the caller's own words can stand in which segment of an object's name, after its kind."""
@@ -76,9 +84,14 @@ def _no_such_object(rule: Rule, named: tuple[str, ...]) -> str:
 
 
 def _no_such_call(rule: Rule, fitting: list[str]) -> str:
-    if terms := contradiction(rule.terms):
+    if (terms := contradiction(rule.terms)) and not _lets_others_pass(rule, subject(terms[0]), fitting):
         return f"nothing meets {' and '.join(term.text for term in terms)}"
     wanted = {subject(term) for term in rule.terms}
     if rule.effect is Effect.DENY and not any(wanted <= carried(action) for action in fitting):
         return f"no call that this denies carries {' and '.join(sorted(wanted))}, so that the condition never holds"
     return ""
+
+
+def _lets_others_pass(rule: Rule, what: str, fitting: list[str]) -> bool:
+    """Whether calls that do not carry it are allowed all the same."""
+    return rule.effect is Effect.ALLOW and not all(what in surely_carried(action) for action in fitting)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from llmos.kernel.security.policy.contradictions import subject
+from llmos.kernel.security.policy.contradictions import contradiction, subject
 from llmos.kernel.security.policy.covering import CoverIndex, Entry, same_reach
 from llmos.kernel.security.policy.document import EVERYWHERE, Document, Effect, Grant, Place, Rule
 from llmos.kernel.security.policy.fruitless import fitting_actions, fruitless, unheard
@@ -38,6 +38,7 @@ class Code(StrEnum):
     """What is wrong."""
 
     NEVER_MATCHES = "NEVER_MATCHES"
+    IMPOSSIBLE_BOUNDS = "IMPOSSIBLE_BOUNDS"
     BOUNDS_NOTHING = "BOUNDS_NOTHING"
     DUPLICATE = "DUPLICATE"
     SHADOWED = "SHADOWED"
@@ -67,17 +68,10 @@ def lint(
 ) -> tuple[Finding, ...]:
     """All findings, in the order of the files. `roles_of_keys` are roles that keys give."""
     known = tuple(actions)
-    reasons = [fruitless(rule, known) for rule in document.rules]
-    entries = [
-        Entry(number, rule, fitting_actions(rule, known))
-        for number, (rule, reason) in enumerate(zip(document.rules, reasons, strict=True))
-        if not reason
-    ]
-    found = [
-        Finding(rule.place, Severity.ERROR, Code.NEVER_MATCHES, reason)
-        for rule, reason in zip(document.rules, reasons, strict=True)
-        if reason
-    ]
+    judged = [(rule, fruitless(rule, known), fitting_actions(rule, known)) for rule in document.rules]
+    entries = [Entry(number, rule, bits) for number, (rule, reason, bits) in enumerate(judged) if not reason]
+    found = [Finding(rule.place, Severity.ERROR, Code.NEVER_MATCHES, reason) for rule, reason, _ in judged if reason]
+    found += _impossible_bounds(entries)
     found += _bounding_nothing(document.rules, known)
     found += _superfluous(entries, Grants(document.grants))
     found += _unneeded(entries)
@@ -87,6 +81,15 @@ def lint(
     found += _empty_roles(document)
     files = {source.name: number for number, source in enumerate(document.sources)}
     return tuple(sorted(found, key=lambda one: (files.get(one.place.file, len(files)), one.place.line, one.code)))
+
+
+def _impossible_bounds(entries: Sequence[Entry]) -> Iterator[Finding]:
+    """Rules that still allow the calls which do not carry what the terms ask about."""
+    for entry in entries:
+        if terms := contradiction(entry.rule.terms):
+            bounds = " and ".join(term.text for term in terms)
+            message = f"nothing meets {bounds}, so that it allows only calls that name no {subject(terms[0])}"
+            yield Finding(entry.rule.place, Severity.ERROR, Code.IMPOSSIBLE_BOUNDS, message)
 
 
 def _bounding_nothing(rules: Sequence[Rule], actions: tuple[str, ...]) -> Iterator[Finding]:

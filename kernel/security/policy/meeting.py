@@ -15,7 +15,7 @@ from llmos.kernel.security.policy.document import EVERYWHERE
 from llmos.kernel.security.policy.vocabulary import general, meet
 
 _PRINCIPAL = "principal:"
-_MOST_COMPARED = 100
+_MOST_COMPARED = 40
 """Rules that are compared with one whose objects begin alike."""
 
 

@@ -6,10 +6,16 @@ it is read or refused with a `BadYaml`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 
 import yaml
+
+
+_WORD = "tag:yaml.org,2002:str"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class BadYaml(Exception):
@@ -39,7 +45,7 @@ def read_yaml(text: str) -> Read:
         return Read(loader.construct_document(root) if root is not None else None, root)
     except RecursionError:
         raise BadYaml("it is nested too deep") from None
-    except (yaml.YAMLError, ValueError) as error:  # numbers of a form that Python does not take are ValueErrors
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter: numbers and characters there are none of
         raise BadYaml(" ".join(str(error).split())) from None
 
 
@@ -51,6 +57,17 @@ class _Loader(yaml.SafeLoader):
         if getattr(event, "tag", None) is not None:
             raise yaml.MarkedYAMLError(problem="tags are refused", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
+
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: tuple[bool, bool]) -> str:
+        """As always, but numbers to the base of 60 are words: a long one takes long to read, and 08:30 is none."""
+        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call] # the stubs leave it out
+        return _WORD if tag in _NUMBERS and value is not None and ":" in value else tag
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> str:
+        value: str = super().construct_scalar(node)
+        if _HALF.search(value):
+            raise yaml.MarkedYAMLError(problem="half a character (a lone surrogate)", problem_mark=node.start_mark)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         seen: set[str] = set()

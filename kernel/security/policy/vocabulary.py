@@ -36,6 +36,7 @@ _CARRIED: Final = {
     "proc.limits": frozenset({"context"}),
     "sec.key_create": frozenset({"role"}),
 }
+_ALWAYS_WHOLE: Final = frozenset({"proc.spawn", "sec.key_create"})
 _SHARES: Final = tuple(f"share:/{breadth.value}" for breadth in Breadth if breadth is not Breadth.PRIVATE)
 _SIGNS = re.compile(r"[A-Za-z0-9._@:/*?-]*")
 """What names of objects, and patterns of them, are made of."""
@@ -48,6 +49,12 @@ def carried(action: str) -> frozenset[str]:
     return AMBIENT | _CARRIED.get(action, frozenset())
 
 
+def surely_carried(action: str) -> frozenset[str]:
+    """What every such call carries, whether or not its caller names it."""
+    return AMBIENT | (_CARRIED[action] if action in _ALWAYS_WHOLE else frozenset())
+
+
+@lru_cache(maxsize=8192)
 def shapes(action: str, tenant: str = EVERYWHERE) -> tuple[str, ...]:
     """Patterns that the objects of an action in a tenant fit, every one of them; none where it has no objects."""
     if action == SHARE:
@@ -78,13 +85,17 @@ def shapes(action: str, tenant: str = EVERYWHERE) -> tuple[str, ...]:
 
 def can_be_about(action: str, object: str, tenant: str = EVERYWHERE) -> bool:
     """Whether an object that fits the pattern may be asked about with this action, in this tenant."""
-    pattern = general(object)
-    return bool(_SIGNS.fullmatch(pattern)) and any(meet(pattern, shape) for shape in shapes(action, tenant))
+    return _is_like(general(object), shapes(action, tenant))
 
 
 def general(object: str) -> str:
     """The pattern with any name in place of the caller's own words."""
     return object.replace(SELF, "*").replace(OWN_TENANT, "*")
+
+
+@lru_cache(maxsize=8192)
+def _is_like(object: str, shapes: tuple[str, ...]) -> bool:
+    return bool(_SIGNS.fullmatch(object)) and any(meet(object, shape) for shape in shapes)
 
 
 @lru_cache(maxsize=8192)
