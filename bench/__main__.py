@@ -21,6 +21,7 @@ WIDTH = 120
 BENCHMARKS = {
     "core": "time per plan of the scheduler and pager alone",
     "null_call": "a call that does nothing, against a bare ZeroMQ echo",
+    "policy": "a decision of the policy, remembered and anew, with 10 to 10,000 rules",
     "attack": "null calls while a hundred clients that must not get in try at full speed, against a quiet daemon",
     "fork": "fork of a process with a long context",
     "swap": "pages moved by an engine, against plain copies of the same bytes",

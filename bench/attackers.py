@@ -22,19 +22,21 @@ from llmos.syscalls.wire.keys import KeyPair, new_keypair
 RECONNECT_MILLISECONDS = 1
 
 
-class Orders(msgspec.Struct, frozen=True):
+class Attack(msgspec.Struct, frozen=True):
     """Whom to attack: `clients` in equal parts with an unknown key, each of the `keys` (public, secret), and no key."""
 
     endpoint: str
     server: str
     clients: int
     keys: tuple[tuple[str, str], ...]
-    pause: float = 0.02
-    """Seconds that they wait before they all come anew."""
+    pause: float | None = None
+    """Seconds after which they all drop what they began and come anew; None for as a client of ZeroMQ does: refused, it
+    comes back at once.
+    """
 
 
 @contextmanager
-def attack(orders: Orders) -> Iterator[int]:
+def attack(orders: Attack) -> Iterator[int]:
     """Attack in a process of its own; its process id."""
     command = [sys.executable, "-m", "bench.attackers"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -50,7 +52,7 @@ def attack(orders: Orders) -> Iterator[int]:
             process.kill()
 
 
-def serve(orders: Orders) -> None:
+def serve(orders: Attack) -> None:
     """Try for ever."""
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     kinds: list[KeyPair | None] = [new_keypair(), None]
@@ -58,6 +60,8 @@ def serve(orders: Orders) -> None:
     with zmq.Context() as context:
         sockets = [_client(context, orders, kinds[number % len(kinds)]) for number in range(orders.clients)]
         print("ready", flush=True)
+        while orders.pause is None:
+            time.sleep(3600)
         while True:
             # One after the other gives up and comes anew: whoever is made to wait does not stay.
             for number in range(orders.clients):
@@ -66,7 +70,7 @@ def serve(orders: Orders) -> None:
             time.sleep(orders.pause)
 
 
-def _client(context: zmq.Context[zmq.Socket[bytes]], orders: Orders, pair: KeyPair | None) -> zmq.Socket[bytes]:
+def _client(context: zmq.Context[zmq.Socket[bytes]], orders: Attack, pair: KeyPair | None) -> zmq.Socket[bytes]:
     socket = context.socket(zmq.DEALER)
     socket.linger = 0
     socket.reconnect_ivl = RECONNECT_MILLISECONDS
@@ -78,4 +82,4 @@ def _client(context: zmq.Context[zmq.Socket[bytes]], orders: Orders, pair: KeyPa
 
 
 if __name__ == "__main__":
-    serve(msgspec.json.decode(sys.stdin.readline(), type=Orders))
+    serve(msgspec.json.decode(sys.stdin.readline(), type=Attack))

@@ -60,8 +60,9 @@ class Account:
 
     def wait_for_turn(self, now: float) -> float:
         """Count one call; how many seconds too early it comes, 0.0 if it does not."""
-        self.allowance = min(self.rate, self.allowance + (now - self.counted_at) * self.rate)
-        self.counted_at = now
+        if now != self.counted_at:
+            self.allowance = min(self.rate, self.allowance + (now - self.counted_at) * self.rate)
+            self.counted_at = now
         if self.allowance < 1.0:
             return (1.0 - self.allowance) / self.rate
         self.allowance -= 1.0

@@ -57,6 +57,8 @@ class Outlet(Protocol):
 class Channel:
     """The handler's end of one call."""
 
+    __slots__ = ("_answered", "_credit", "_deaf", "_ending", "_on_credit", "_on_end", "_outlet")
+
     def __init__(self, outlet: Outlet, credit: int = 0) -> None:
         self._outlet = outlet
         self._credit = credit

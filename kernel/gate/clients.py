@@ -88,6 +88,8 @@ class Client:
 
     routing: bytes
     account: Account
+    public: str
+    """Its key: that of its connection, which never changes."""
     wire: Wire | None = None
     told_key: bool = False
     """It knows which server key comes next."""

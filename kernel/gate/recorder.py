@@ -19,8 +19,11 @@ from llmos.kernel.security.denial import Denial
 from llmos.syscalls.abi.errors import Error
 from llmos.syscalls.abi.words import Record
 
-_AT_ONCE = frozenset({"proc.signal", "proc.limits", "proc.renice", "sys.shutdown", "sys.drain"})
-"""Calls that change what others have: written before anything else is waited for."""
+_AT_ONCE = frozenset({"sys.shutdown", "sys.drain"})
+"""Calls that concern everybody: written before anything else is waited for."""
+
+_LOOKING = frozenset({"proc.info", "proc.why", "proc.wait"})
+"""Calls on other people's processes that can wait for the others of their group: they are made again and again."""
 
 _MOST_KEPT = 1 << 14
 
@@ -44,7 +47,7 @@ class Recorder:
                 entry = _keep(self._done, by, _entry(Kind.CALL, by))
         else:
             entry = _entry(Kind.CALL, by, outcome, digest)
-        self.log.note(entry, bool(by.owner) or by.action in _AT_ONCE)
+        self.log.note(entry, by.action in _AT_ONCE or (by.owner != "" and by.action not in _LOOKING))
 
     def denied(self, denial: Denial) -> None:
         """The policy said no."""

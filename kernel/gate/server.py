@@ -3,8 +3,8 @@
 It does not know what calls mean or how they are authorised (the desk does), or what processes are.
 Rules:
 
-- Who calls is the authenticated key of the connection, asked anew for every frame. Routing ids that clients
-  choose themselves are refused: whoever took over such an id would get the answers meant for its former
+- Who calls is the authenticated key of the connection; whether it is still valid is asked for every frame. Routing ids
+  that clients choose themselves are refused: whoever took over such an id would get the answers meant for its former
   holder.
 - Whatever a client sends costs at most that client and the others of its key something: an error, a strike, calls.
 - A key that is revoked or has expired loses its calls and its connections; an open call that a new policy forbids ends.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Sequence
 
@@ -43,6 +44,9 @@ from llmos.syscalls.wire import codec
 from llmos.syscalls.wire.frames import MAX_FRAME, NO_CALL, BadFrame
 
 _NOBLOCK = int(zmq.NOBLOCK)
+
+_IO_THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
+"""Handshakes of strangers are spread over them; where processors are few, more threads cost more than they give."""
 
 _AT_ONCE = 64
 """Frames handled before others in the loop get their turn."""
@@ -74,7 +78,7 @@ class Gate:
         self._bounds = bounds or Bounds()
         self._clients: dict[bytes, Client] = {}
         self._accounts: dict[str, Account] = {}
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(_IO_THREADS)
         self._authenticator = Authenticator(loop, self._context, keyring, recorder)
         self._socket = self._context.socket(zmq.ROUTER)
         self._configure()
@@ -106,7 +110,7 @@ class Gate:
     def revoke(self, public: str) -> None:
         """A key opens nothing any more: end its calls and cut its connections."""
         for client in list(self._clients.values()):
-            if client.account.identity.public == public:
+            if client.public == public:
                 self._turn_away(client.routing, _REVOKED)
                 self._forget(client)
                 self._cut_soon(client.wire)
@@ -213,17 +217,21 @@ class Gate:
         return parts
 
     def _receive(self, routing: bytes, parts: list[zmq.Frame]) -> None:
-        user = parts[-1].get("User-Id")
-        identity = self._keyring.known(user) if isinstance(user, str) else None
-        if identity is None:
-            self._turn_away(routing, _REVOKED)
-            self._cut_soon(Wire.of(parts[-1]))
-            return
         client = self._clients.get(routing)
-        if client is None or client.account.identity is not identity:
-            client = self._admit_client(routing, identity, parts[-1])
+        if client is None or self._keyring.known(client.public) is not client.account.identity:
+            client = self._let_in(routing, parts[-1])
         if client is not None:
             self._serve(client, parts)
+
+    def _let_in(self, routing: bytes, frame: zmq.Frame) -> Client | None:
+        """The client of a connection that is new, or whose key has changed its meaning; None if it must go."""
+        user = frame.get("User-Id")
+        identity = self._keyring.known(user) if isinstance(user, str) else None
+        if identity is not None:
+            return self._admit_client(routing, identity, frame)
+        self._turn_away(routing, _REVOKED)
+        self._cut_soon(Wire.of(frame))
+        return None
 
     def _turn_away(self, routing: bytes, error: Error) -> None:
         self._post.tell_stranger(routing, codec.encode_error(NO_CALL, error.failure()))
@@ -248,7 +256,7 @@ class Gate:
             self._cut_soon(wire)
             return None
         account.connections += 1
-        client = self._clients[routing] = Client(routing, account, wire)
+        client = self._clients[routing] = Client(routing, account, identity.public, wire)
         return client
 
     def _account(self, identity: Identity) -> Account:
@@ -304,8 +312,8 @@ class Gate:
         """Find clients that vanished while they wait and keys that expired, and forget what nothing ties to us."""
         now = self._loop.time()
         for client in list(self._clients.values()):
-            if self._keyring.known(client.account.identity.public) is None:
-                self.revoke(client.account.identity.public)
+            if self._keyring.known(client.public) is None:
+                self.revoke(client.public)
             elif client.forgettable:
                 self._drop(client)
             elif client.calls and not client.backlog:

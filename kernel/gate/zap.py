@@ -15,10 +15,10 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import zmq
-from zmq.utils import z85
 
 from llmos.kernel.gate.recorder import Recorder
 from llmos.kernel.security.identity.keyring import Keyring
+from llmos.kernel.security.identity.registry import Identity
 from llmos.syscalls.abi.words import KeyKind
 
 DOMAIN = b"llmos"
@@ -104,30 +104,22 @@ class Authenticator:
         empty = message.index(b"") if b"" in message else 0
         envelope, request = message[: empty + 1], message[empty + 1 :]
         number = request[1] if len(request) > 1 else b""
-        user = self._user(request)
-        if user is not None:
-            self._socket.send_multipart([*envelope, _VERSION, number, b"200", b"OK", user.encode(), b""])
+        key = _key(request)
+        identity = self._keyring.of_bytes(key) if key is not None else None
+        if identity is not None and self._lets_in(identity):
+            user = identity.public.encode()
+            self._socket.send_multipart([*envelope, _VERSION, number, b"200", b"OK", user, b""])
             return
-        self._note(request)
-        refusal = [*envelope, _VERSION, number, b"400", b"this key is not accepted here", b"", b""]
-        self._refuse(request[_ADDRESS] if len(request) > _ADDRESS else b"", refusal)
+        address = request[_ADDRESS] if len(request) > _ADDRESS else b""
+        self._note(key, identity, address)
+        self._refuse(address, [*envelope, _VERSION, number, b"400", b"this key is not accepted here", b"", b""])
 
-    def _user(self, request: list[bytes]) -> str | None:
-        if len(request) != _PARTS_OF_CURVE or request[0] != _VERSION:
-            return None
-        domain, mechanism, key = request[2], request[5], request[6]
-        if domain != DOMAIN or mechanism != b"CURVE" or len(key) != 32:
-            return None
-        user = z85.encode(key).decode()
-        identity = self._keyring.find(user)
-        return user if identity is not None and identity.principal.kind is not KeyKind.ENGINE else None
+    def _lets_in(self, identity: Identity) -> bool:
+        return self._keyring.valid(identity) and identity.principal.kind is not KeyKind.ENGINE
 
-    def _note(self, request: list[bytes]) -> None:
-        address = request[_ADDRESS].decode("ascii", "replace")[:128] if len(request) > _ADDRESS else ""
-        key = request[6] if len(request) == _PARTS_OF_CURVE and len(request[6]) == 32 else b""
-        public = z85.encode(key).decode() if key else ""
-        holder = self._keyring.holder(public)
-        self._recorder.refused(public, holder.principal.name if holder is not None else "", address)
+    def _note(self, key: bytes | None, identity: Identity | None, address: bytes) -> None:
+        name = identity.principal.name if identity is not None else ""
+        self._recorder.refused((key or b"").hex(), name, address.decode("ascii", "replace")[:128])
 
     # --- refusals
 
@@ -163,3 +155,11 @@ class Authenticator:
     def _forget_addresses(self) -> None:
         for name in [name for name, address in self._addresses.items() if not address.waiting]:
             del self._addresses[name]
+
+
+def _key(request: list[bytes]) -> bytes | None:
+    """The key that a request is about, if it is one of ours."""
+    if len(request) != _PARTS_OF_CURVE or request[0] != _VERSION:
+        return None
+    domain, mechanism, key = request[2], request[5], request[6]
+    return key if domain == DOMAIN and mechanism == b"CURVE" and len(key) == 32 else None

@@ -30,10 +30,10 @@ from llmos.kernel.security.objects import (
     share_target,
     target_of,
 )
-from llmos.kernel.security.policy.actions import SHARE
 from llmos.kernel.security.policy.attributes import parse_attributes
 from llmos.kernel.security.policy.conditions import NOTHING, Attributes, Circumstances, at
 from llmos.kernel.security.policy.decisions import Decision, Policy, Question
+from llmos.kernel.security.policy.vocabulary import SHARE
 from llmos.syscalls.abi.table import Call, Subject
 from llmos.syscalls.abi.words import Pid, Record
 
@@ -81,10 +81,13 @@ class Membrane:
     def authorize_call(self, principal: Principal, call: Call, request: Record) -> Authorized:
         """Let the principal make this call. Raises `Denied`, and the abi error of an object that does not exist."""
         attributes = attributes_of(request, self.owners)
-        if call.subject is Subject.PROCESS and not self._timed:
+        if call.subject is Subject.PROCESS and attributes is NOTHING and not self.policy.boundaries:
+            # The way of nearly every call: what was decided about this process holds.
             pid = request.pid  # type: ignore[attr-defined] # the table says so, and a test walks it
-            known = self._decisions.get(_key(principal, call.name, pid, attributes))
-            if isinstance(known, Authorized):
+            known = self._decisions.get(
+                (principal.name, principal.role, principal.tenant, principal.kind, call.name, pid, None)
+            )
+            if type(known) is Authorized:
                 return known
         target = target_of(principal, call, request, self.owners, self.holders)
         return self._authorize(principal, target, call.name, attributes)

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType, ValidationError
 
 from llmos.syscalls.abi.errors import Failure, InvalidArgument, MessageTooLong, NotSupported, ProtocolError
+from llmos.syscalls.abi.messages import Done
 from llmos.syscalls.abi.table import BY_NAME, CALLS, Call
 from llmos.syscalls.abi.words import PROTOCOL_VERSION, Record, Seconds
 from llmos.syscalls.wire.frames import (
@@ -45,7 +46,7 @@ R = TypeVar("R", bound=Record)
 
 _UNREADABLE = (DecodeError, UnicodeDecodeError, RecursionError)
 _Id = Annotated[int, Meta(ge=1, le=MAX_ID)]
-_NO_ARGUMENTS = Raw(b"\x80")
+_NOTHING = Raw(b"\x80")
 
 
 class _ToKernel(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -104,16 +105,16 @@ def decode_request(data: bytes) -> RequestFrame:
     if frame.v != PROTOCOL_VERSION:
         raise BadFrame(f"protocol version {frame.v} is not known here", frame.id, f"send v: {PROTOCOL_VERSION}")
     if frame.call is not UNSET and frame.cancel is UNSET and frame.credit is UNSET:
-        arguments = _NO_ARGUMENTS if frame.args is UNSET else frame.args
+        arguments = _NOTHING if frame.args is UNSET else frame.args
         return CallFrame(frame.id, frame.call, arguments, frame.timeout)
     return _control_frame(frame)
 
 
 def decode_arguments(call: str, raw: Raw) -> Record:
     """Read the arguments of a call. Raises `NotSupported` (no such call) or `InvalidArgument`."""
-    find_call(call)
+    decoder = _ARGUMENTS.get(call)
     try:
-        return _ARGUMENTS[call].decode(raw)
+        return decoder.decode(raw) if decoder is not None else _unknown(call)
     except ValidationError as error:
         raise InvalidArgument(f"{call}: {error}", "docs/abi.md lists the arguments of every call") from None
     except _UNREADABLE as error:
@@ -122,16 +123,13 @@ def decode_arguments(call: str, raw: Raw) -> Record:
 
 def find_call(name: str) -> Call:
     """The row of the table; raises `NotSupported` when there is none."""
-    call = BY_NAME.get(name)
-    if call is None:
-        close = get_close_matches(name, BY_NAME, n=1)
-        raise NotSupported(f"no call is named {name!r}", f"did you mean {close[0]}?" if close else "")
-    return call
+    return BY_NAME.get(name) or _unknown(name)
 
 
 def encode_ok(id: int, reply: Record) -> bytes:
     """The reply of a call."""
-    return _ENCODER.encode(_ToClient(id=id, ok=Raw(_ENCODER.encode(reply))))
+    ok = _NOTHING if type(reply) is Done else Raw(_ENCODER.encode(reply))
+    return _ENCODER.encode(_ToClient(id=id, ok=ok))
 
 
 def encode_error(id: int, failure: Failure) -> bytes:
@@ -189,6 +187,11 @@ def decode_record(kind: type[R], raw: Raw) -> R:
 
 
 # --- parts
+
+
+def _unknown(name: str) -> NoReturn:
+    close = get_close_matches(name, BY_NAME, n=1)
+    raise NotSupported(f"no call is named {name!r}", f"did you mean {close[0]}?" if close else "")
 
 
 def _control_frame(frame: _ToKernel) -> CancelFrame | CreditFrame:

@@ -90,6 +90,10 @@ def test_a_rule_that_adds_something_is_not_shadowed(other: str) -> None:
     assert codes(other, allow(tenant="beta", who="role:b"), allow("proc:/*/7", when="day=mon")) == []
 
 
+def test_a_wider_rule_under_another_condition_shadows_nothing() -> None:
+    assert codes(allow("proc:/*/*", when="day=tue"), allow(when="day=mon")) == []
+
+
 def test_a_role_that_is_held_in_one_tenant_shadows_there_only() -> None:
     grant, wide = "g, role:a, role:b, acme", allow(who="role:b")
     assert codes(grant, wide, allow(tenant="acme")) == [(3, Code.SHADOWED)]

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from zmq.utils import z85
+
 from llmos.kernel.core.principal import DEFAULT_TENANT, SYSTEM, Principal, check_name
 from llmos.kernel.security.identity.files import stamp_of
 from llmos.kernel.security.identity.registry import Identity, read_registry, write_registry
@@ -37,9 +39,10 @@ class Keyring:
         self._clock = clock
         self._folder = folder
         self._registry = folder / "principals.toml"
-        self._stamp = stamp_of(self._registry)
-        self._by_key = read_registry(self._registry)
-        self._by_name = {identity.principal.name: identity for identity in self._by_key.values()}
+        self._by_key: dict[str, Identity] = {}
+        self._by_bytes: dict[bytes, Identity] = {}
+        self._by_name: dict[str, Identity] = {}
+        self._take(read_registry(self._registry))
 
     @classmethod
     def open(cls, folder: Path, clock: Callable[[], float] = time.time) -> Keyring:
@@ -61,16 +64,21 @@ class Keyring:
             self._reload()
         return self.known(public)
 
+    def of_bytes(self, key: bytes) -> Identity | None:
+        """Whose key this is or was, valid or not, from its 32 bytes; may read the registry again.
+
+        Strangers come by the thousand: they cost a look at the registry's time stamp.
+        """
+        if key not in self._by_bytes:
+            self._reload()
+        return self._by_bytes.get(key)
+
     def known(self, public: str) -> Identity | None:
         """Whose valid key this is, as far as read; never touches a file."""
         identity = self._by_key.get(public)
         if identity is None or (identity.expires is None and identity.revoked is None):
             return identity
         return identity if identity.valid(self._clock()) else None
-
-    def holder(self, public: str) -> Identity | None:
-        """Whose key this is or was, valid or not."""
-        return self._by_key.get(public)
 
     def named(self, name: str) -> Identity | None:
         """The identity of a name, valid or not."""
@@ -88,6 +96,10 @@ class Keyring:
         return tuple(own or (who.name for who in found if who.tenant == SYSTEM))
 
     # --- changes
+
+    def valid(self, identity: Identity) -> bool:
+        """Whether a key opens anything now."""
+        return identity.valid(self._clock())
 
     def enrol(
         self, principal: Principal, public: str, expires: float | None = None, rate: float | None = None
@@ -157,6 +169,7 @@ class Keyring:
     def _take(self, registered: dict[str, Identity]) -> None:
         self._stamp = stamp_of(self._registry)
         self._by_key = registered
+        self._by_bytes = {z85.decode(public): identity for public, identity in registered.items()}
         self._by_name = {identity.principal.name: identity for identity in registered.values()}
 
     def _reload(self) -> None:

@@ -18,6 +18,7 @@ from llmos.kernel.core.principal import DEFAULT_TENANT, Principal, check_name
 from llmos.kernel.security.identity.files import replace_file
 from llmos.syscalls.abi.errors import InvalidArgument
 from llmos.syscalls.abi.words import KeyKind, Record
+from llmos.syscalls.wire.keys import is_public_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ def read_registry(path: Path) -> dict[str, Identity]:
         registry = msgspec.convert(tomllib.loads(text), _Registry)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise InvalidArgument(f"{path} is damaged: {error}", "take it from a backup") from None
+    if bad := [entry.name for entry in registry.principal if not is_public_key(entry.public)]:
+        raise InvalidArgument(f"{path} is damaged: {bad[0]} has no public key of Z85", "take it from a backup")
     return {entry.public: _identity(entry) for entry in registry.principal}
 
 

@@ -241,7 +241,7 @@ def _one_of(text: str, name: str, sign: str, value: str) -> OneOf:
 
 def _between(text: str, sign: str, value: str) -> Between:
     minutes = [_minute(part) for part in value.split("-")] if sign == "=" else []
-    if len(minutes) != 2 or minutes[0] == minutes[1]:
+    if len(minutes) != 2 or minutes[0] == minutes[1] or minutes[0] == 1440:
         raise BadCondition("time is from and to, as time=08:00-18:00 or, over midnight, time=22:00-06:00")
     return Between(text, minutes[0], minutes[1])
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import yaml
 
-
 _WORD = "tag:yaml.org,2002:str"
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _HALF = re.compile("[\ud800-\udfff]")
@@ -63,7 +62,7 @@ class _Loader(yaml.SafeLoader):
         tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call] # the stubs leave it out
         return _WORD if tag in _NUMBERS and value is not None and ":" in value else tag
 
-    def construct_scalar(self, node: yaml.ScalarNode) -> str:
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
         value: str = super().construct_scalar(node)
         if _HALF.search(value):
             raise yaml.MarkedYAMLError(problem="half a character (a lone surrogate)", problem_mark=node.start_mark)

@@ -94,11 +94,6 @@ def general(object: str) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _is_like(object: str, shapes: tuple[str, ...]) -> bool:
-    return bool(_SIGNS.fullmatch(object)) and any(meet(object, shape) for shape in shapes)
-
-
-@lru_cache(maxsize=8192)
 def meet(one: str, other: str) -> bool:
     """Whether some name fits both patterns, which hold no `$self` or `$tenant`."""
     if "*" not in one:
@@ -108,6 +103,11 @@ def meet(one: str, other: str) -> bool:
     heads, tails = (one.partition("*")[0], other.partition("*")[0]), (one.rpartition("*")[2], other.rpartition("*")[2])
     agree = heads[0].startswith(heads[1]) or heads[1].startswith(heads[0])
     return agree and (tails[0].endswith(tails[1]) or tails[1].endswith(tails[0])) and _meet(one, other)
+
+
+@lru_cache(maxsize=8192)
+def _is_like(object: str, shapes: tuple[str, ...]) -> bool:
+    return bool(_SIGNS.fullmatch(object)) and any(meet(object, shape) for shape in shapes)
 
 
 def _meet(one: str, other: str) -> bool:
