@@ -1,9 +1,9 @@
 """A working client's null-call rate while a hundred clients that must not get in try at full speed, and without them.
 
-The attackers have unknown, revoked and expired keys and no key at all, in equal parts; none of them waits for its refusal
-longer than a moment before it comes anew. What they cost the daemon is told from what they cost the machine by the peer:
-the same attackers at work on a bare server with CURVE that has only idle time, as if both were elsewhere. Rounds take
-turns.
+The attackers have unknown, revoked and expired keys and no key at all, in equal parts; none of them waits for its
+refusal longer than a moment before it comes anew. What they cost the daemon is told from what they cost the machine
+by the peer: the same attackers at work on a bare server with CURVE that has only idle time, as if both were
+elsewhere. Rounds take turns.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How long a decision of the policy takes, remembered and anew, with 10 to 10,000 rules.
 
 Cold: `Policy.decide`, a different question every time, half of them denied. Cached: `Membrane.authorize_call` on a
-process that was asked about before. The peer of a size is the smallest size, in turns: flat means 1. Beside it stands what a
-plain Casbin enforcer takes over the same rules.
+process that was asked about before. The peer of a size is the smallest size, in turns: flat means 1. Beside it stands
+what a plain Casbin enforcer takes over the same rules.
 """
 
 from __future__ import annotations

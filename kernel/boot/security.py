@@ -13,6 +13,7 @@ from pathlib import Path
 from llmos.kernel.boot.home import Home
 from llmos.kernel.boot.settings import SecuritySection
 from llmos.kernel.gate.accounts import Bounds
+from llmos.kernel.gate.calls.beside import Reader
 from llmos.kernel.gate.desk import Dispatch
 from llmos.kernel.gate.keeper import PolicyKeeper
 from llmos.kernel.gate.recorder import Recorder
@@ -33,12 +34,14 @@ class Security:
     recorder: Recorder
     gate: Gate
     keeper: PolicyKeeper
+    reader: Reader
     audit: Path
 
     def close(self) -> None:
         """End all calls, then write what is left to write."""
         self.keeper.close()
         self.gate.close()
+        self.reader.close()
         self.recorder.log.close()
 
 
@@ -51,7 +54,7 @@ def open_security(
     recorder = Recorder(AuditLog.open(loop, home.audit, home.keys))
     gate = Gate(loop, keyring, membrane, recorder, dispatch, _bounds(settings))
     keeper = PolicyKeeper(loop, store, membrane, recorder, gate.recheck)
-    return Security(keyring, membrane, recorder, gate, keeper, home.audit)
+    return Security(keyring, membrane, recorder, gate, keeper, Reader(loop, recorder.log), home.audit)
 
 
 def new_denial_id() -> str:

@@ -95,15 +95,15 @@ def assemble(boot: Boot) -> KernelService:
 
 def _handlers(boot: Boot, shell: Shell, default_model: str, security: Security) -> Handlers:
     """A group of calls from each of its parts."""
-    membrane, recorder, gate = security.membrane, security.recorder, security.gate
+    membrane, recorder, gate, reader = security.membrane, security.recorder, security.gate, security.reader
     sources = Sources(default_model, boot.pids.allocate, lambda: secrets.randbits(63))
     facts = Facts(boot.version, str(boot.home.root), time.time(), lambda: boot.stop(0))
     groups = (
         ProcessCalls(shell, membrane, sources),
         SystemCalls(shell, membrane, facts),
         IdentityCalls(security.keyring, membrane, recorder, gate.revoke, gate.announce_server_key),
-        PolicyCalls(boot.loop, security.keeper, membrane, security.keyring, recorder, security.audit),
-        AuditCalls(boot.loop, membrane, recorder, security.audit),
+        PolicyCalls(boot.loop, security.keeper, membrane, security.keyring, recorder, reader, security.audit),
+        AuditCalls(boot.loop, membrane, reader, security.audit),
     )
     return Handlers(group.handlers() for group in groups)
 

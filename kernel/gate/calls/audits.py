@@ -15,11 +15,9 @@ import msgspec
 
 from llmos.kernel.core.authority import Authorized
 from llmos.kernel.core.principal import SYSTEM
-from llmos.kernel.gate.calls.beside import beside
+from llmos.kernel.gate.calls.beside import Reader
 from llmos.kernel.gate.calls.handler import Handler, row
 from llmos.kernel.gate.channel import Channel
-from llmos.kernel.gate.recorder import Recorder
-from llmos.kernel.security.audit.log import AuditLog
 from llmos.kernel.security.audit.ocsf import to_ocsf
 from llmos.kernel.security.audit.reading import find_denial, last, read
 from llmos.kernel.security.audit.record import AuditRecord, Kind
@@ -29,8 +27,7 @@ from llmos.kernel.security.membrane import Membrane
 from llmos.kernel.security.objects import Target
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi import security as s
-from llmos.syscalls.abi.errors import Error, InvalidArgument, NotFound
-from llmos.syscalls.abi.words import Record
+from llmos.syscalls.abi.errors import Busy, InvalidArgument, NotFound
 
 READ = "sec.audit_read"
 
@@ -38,10 +35,10 @@ READ = "sec.audit_read"
 class AuditCalls:
     """One method per call. `folder` is the log's."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, membrane: Membrane, recorder: Recorder, folder: Path) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, membrane: Membrane, reader: Reader, folder: Path) -> None:
         self._loop = loop
         self._membrane = membrane
-        self._recorder = recorder
+        self._reader = reader
         self._folder = folder
 
     def handlers(self) -> dict[str, Handler]:
@@ -69,9 +66,9 @@ class AuditCalls:
             return s.AuditPage(tuple(_line(one, request.format) for one in shown), newest)
 
         if request.wait:
-            _Waiting(self._loop, self._recorder.log, work, request.wait, channel).look()
+            _Waiting(self._loop, self._reader, by, work, request.wait, channel).look()
         else:
-            self._read_beside(work, channel)
+            self._reader.read(by, work, channel.reply, channel)
 
     def verify(self, by: Authorized, request: m.Nothing, channel: Channel) -> None:
         def work() -> s.AuditVerdict:
@@ -87,7 +84,7 @@ class AuditCalls:
                 where=found.where,
             )
 
-        self._read_beside(work, channel)
+        self._reader.read(by, work, channel.reply, channel)
 
     def why_denied(self, by: Authorized, request: s.WhyDenied, channel: Channel) -> None:
         def shown(record: AuditRecord | None) -> None:
@@ -96,20 +93,13 @@ class AuditCalls:
             else:
                 channel.reply(_denial(record))
 
-        def written(error: Error | None) -> None:
-            beside(self._loop, lambda: find_denial(self._folder, request.denial), shown, channel)
-
-        self._recorder.log.flush(written)
+        self._reader.read(by, lambda: find_denial(self._folder, request.denial), shown, channel)
 
     def _may_see(self, by: Authorized, record: AuditRecord) -> bool:
         who = by.principal
         if (record.principal, record.tenant) == (who.name, who.tenant):
             return record.outcome != "hidden"
         return self._membrane.permits(who, Target(f"audit:/{record.tenant}", record.tenant), READ)
-
-    def _read_beside(self, work: Callable[[], Record], channel: Channel) -> None:
-        """Read after everything that happened so far was written."""
-        self._recorder.log.flush(lambda error: beside(self._loop, work, channel.reply, channel))
 
 
 class _Waiting:
@@ -118,13 +108,15 @@ class _Waiting:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        log: AuditLog,
+        reader: Reader,
+        by: Authorized,
         work: Callable[[], s.AuditPage],
         seconds: float,
         channel: Channel,
     ) -> None:
         self._loop = loop
-        self._log = log
+        self._reader = reader
+        self._by = by
         self._work = work
         self._channel = channel
         self._ends = loop.time() + seconds
@@ -135,14 +127,18 @@ class _Waiting:
     def look(self) -> None:
         """Read what there is now."""
         self._forget()
-        beside(self._loop, self._work, self._read, self._channel)
+        try:
+            self._reader.read(self._by, self._work, self._read, self._channel)
+        except Busy:
+            # Another reading of the same caller: look again when there is something more.
+            self._forget = self._reader.log.when_written(self.look)
 
     def _read(self, page: s.AuditPage) -> None:
         if page.lines or self._loop.time() >= self._ends:
             self._stop()
             self._channel.reply(page)
         else:
-            self._forget = self._log.when_written(self.look)
+            self._forget = self._reader.log.when_written(self.look)
 
     def _stop(self) -> None:
         self._timer.cancel()

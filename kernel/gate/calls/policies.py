@@ -12,7 +12,7 @@ from pathlib import Path
 
 from llmos.kernel.core.authority import Authorized
 from llmos.kernel.core.principal import DEFAULT_TENANT, Principal, check_name
-from llmos.kernel.gate.calls.beside import beside, in_loop
+from llmos.kernel.gate.calls.beside import Reader, in_loop
 from llmos.kernel.gate.calls.handler import Handler, row
 from llmos.kernel.gate.channel import Channel
 from llmos.kernel.gate.keeper import PolicyKeeper
@@ -48,6 +48,7 @@ class PolicyCalls:
         membrane: Membrane,
         keyring: Keyring,
         recorder: Recorder,
+        reader: Reader,
         log: Path,
     ) -> None:
         self._loop = loop
@@ -55,6 +56,7 @@ class PolicyCalls:
         self._membrane = membrane
         self._keyring = keyring
         self._recorder = recorder
+        self._reader = reader
         self._log = log
 
     def handlers(self) -> dict[str, Handler]:
@@ -102,7 +104,7 @@ class PolicyCalls:
     def diff(self, by: Authorized, request: s.DiffPolicy, channel: Channel) -> None:
         changes = [FileChange(file.name, file.text) for file in request.files]
         work = self._difference(changes, time.time() - request.days * _DAY)
-        self._recorder.log.flush(lambda error: beside(self._loop, work, channel.reply, channel))
+        self._reader.read(by, work, channel.reply, channel)
 
     def _difference(self, changes: Sequence[FileChange], start: float) -> Callable[[], s.PolicyDifference]:
         def work() -> s.PolicyDifference:
@@ -119,7 +121,7 @@ class PolicyCalls:
             text = "".join(f"{rule}\n" for rule in learn(calls, role))
             return s.LearntPolicy(role, text, sum(call.count for call in calls if call.allowed))
 
-        self._recorder.log.flush(lambda error: beside(self._loop, work, channel.reply, channel))
+        self._reader.read(by, work, channel.reply, channel)
 
     def _recorded(self, start: float) -> Iterator[RecordedCall]:
         for record in since(self._log, start):
