@@ -301,11 +301,17 @@ class Worker:
             try:
                 parts = dealer.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                break
+                return
             try:
-                self._deliver(self._protocol.receive(parts[-1]))
+                deliveries = self._protocol.receive(parts[-1])
             except (ProtocolError, MessageTooLong) as error:
                 self._end(error)
+                continue
+            self._learn_key()
+            self._deliver(deliveries)
+
+    def _learn_key(self) -> None:
+        """Keep the daemon's next key before anything that came after it is given to anybody."""
         following = self._protocol.next_server
         if following is not None and following not in (self._key.server, self._key.next_server):
             self._take_key(replace(self._key, next_server=PublicKey(following)))
