@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Protocol, assert_never
 
 import zmq
@@ -152,6 +153,7 @@ class Worker:
         self._mailbox = Mailbox()
         self._protocol = ClientProtocol()
         self._inboxes: dict[int, Inbox] = {}
+        self._monitors = count()
         self._stopping: Error | None = None
         self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"llmos {endpoint}", daemon=True)
@@ -222,7 +224,8 @@ class Worker:
         dealer.set(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
         dealer.set(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
         dealer.set(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS)
-        address = f"inproc://monitor-{id(dealer)}"
+        # A new name every time: the one of a socket that was just closed may still be taken.
+        address = f"inproc://monitor-{next(self._monitors)}"
         events = 0
         for event in _REPORTS:
             events |= event
