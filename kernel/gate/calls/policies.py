@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from llmos.kernel.core.authority import Authorized
@@ -23,6 +24,7 @@ from llmos.kernel.security.identity.keyring import Keyring
 from llmos.kernel.security.membrane import Membrane
 from llmos.kernel.security.objects import named_target
 from llmos.kernel.security.policy.attributes import parse_attributes
+from llmos.kernel.security.policy.conditions import at
 from llmos.kernel.security.policy.decisions import Considered, Policy, Question
 from llmos.kernel.security.policy.difference import Changed, difference
 from llmos.kernel.security.policy.learn import learn
@@ -108,7 +110,8 @@ class PolicyCalls:
 
     def _difference(self, changes: Sequence[FileChange], start: float) -> Callable[[], s.PolicyDifference]:
         def work() -> s.PolicyDifference:
-            asked, changed = difference(self._recorded(start), self._keeper.store.compile(changes))
+            policy = self._keeper.store.compile(changes)
+            asked, changed = difference(self._recorded(start, timed=bool(policy.boundaries)), policy)
             return s.PolicyDifference(asked, tuple(map(_changed, changed[:MOST_CHANGED])))
 
         return work
@@ -123,14 +126,16 @@ class PolicyCalls:
 
         self._reader.read(by, work, channel.reply, channel)
 
-    def _recorded(self, start: float) -> Iterator[RecordedCall]:
+    def _recorded(self, start: float, timed: bool = False) -> Iterator[RecordedCall]:
+        """The calls since a moment; with their times only where those matter, because the same call is asked once."""
         for record in since(self._log, start):
             if record.kind in (Kind.CALL, Kind.DENIAL, Kind.KEY, Kind.POLICY) and record.action and record.object:
-                yield self._recorded_call(record)
+                yield self._recorded_call(record, timed)
 
-    def _recorded_call(self, record: AuditRecord) -> RecordedCall:
+    def _recorded_call(self, record: AuditRecord, timed: bool) -> RecordedCall:
         identity = self._keyring.named(record.principal)
         known = identity.principal if identity is not None else Principal(record.principal, record.role)
+        minute, weekday = at(datetime.fromtimestamp(record.at)) if timed else (0, 0)
         return RecordedCall(
             principal=Principal(record.principal, record.role, record.tenant, known.kind),
             tenant=record.object_tenant,
@@ -139,6 +144,8 @@ class PolicyCalls:
             attributes=record.attributes,
             allowed=record.kind is not Kind.DENIAL,
             count=record.count,
+            minute=minute,
+            weekday=weekday,
         )
 
 

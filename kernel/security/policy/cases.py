@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Literal
 
 import msgspec
@@ -25,6 +26,7 @@ from llmos.kernel.security.policy.attributes import parse_attributes
 from llmos.kernel.security.policy.conditions import Circumstances, at
 from llmos.kernel.security.policy.decisions import Decision, Policy, Question
 from llmos.kernel.security.policy.strict_yaml import BadYaml, read_yaml
+from llmos.kernel.security.policy.vocabulary import ACTIONS
 from llmos.syscalls.abi.errors import InvalidArgument
 from llmos.syscalls.abi.words import KeyKind, Record
 
@@ -152,6 +154,7 @@ def _tenants(cases: Sequence[_Case], people: Mapping[str, _Person]) -> dict[str,
 
 def _case(number: int, line: int, case: _Case, known: _Person, tenants: Mapping[str, str]) -> Case:
     try:
+        _check_action(case.action)
         who = _principal(case, known)
         tenant = check_name(case.object_tenant or tenant_of(case.object, who, tenants), "tenant")
         minute, weekday = at(datetime.fromisoformat(case.at)) if case.at else (0, 0)
@@ -162,6 +165,13 @@ def _case(number: int, line: int, case: _Case, known: _Person, tenants: Mapping[
         raise _wrong(number, line, f"{case.at[:40]!r} is no time", "at: 2026-11-24 09:30") from None
     question = Question(who, tenant, case.object, case.action, circumstances)
     return Case(number, line, question, case.expect == "allow", case.by)
+
+
+def _check_action(action: str) -> None:
+    """A mistyped action is denied whatever the policy says: a case about one would test nothing."""
+    if action not in ACTIONS:
+        close = get_close_matches(action, ACTIONS, n=1)
+        raise InvalidArgument(f"there is no action {action[:64]!r}", f"did you mean {close[0]}?" if close else _HINT)
 
 
 def _principal(case: _Case, known: _Person) -> Principal:

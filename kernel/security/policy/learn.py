@@ -20,6 +20,9 @@ from llmos.kernel.security.policy.recorded import RecordedCall
 from llmos.syscalls.abi.words import PriorityClass
 
 _ORDER = tuple(reversed(PriorityClass))
+_OWNED = ("proc", "key", "audit")
+"""Kinds of objects whose names hold those of people and tenants."""
+
 _STRANGE = re.compile(r"[^A-Za-z0-9._/:@+-]+")
 """What a word may hold that a condition cannot say."""
 
@@ -65,7 +68,7 @@ def _general(object: str, who: Principal) -> str:
     segments = rest.split("/")
     if kind == "proc" and len(segments) == 2:
         segments[1] = "*"
-    own = {who.name: SELF, who.tenant: OWN_TENANT}
+    own = {who.name: SELF, who.tenant: OWN_TENANT} if kind in _OWNED else {}
     return kind + slash + "/".join(own.get(segment, segment) for segment in segments)
 
 

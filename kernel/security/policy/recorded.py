@@ -13,7 +13,7 @@ from llmos.kernel.security.policy.decisions import Question
 
 @dataclass(frozen=True, slots=True)
 class RecordedCall:
-    """A call that was made `count` times; `tenant` is the object's. The time of day is not part of it."""
+    """A call that was made `count` times; `tenant` is the object's. When it was is told where rules ask for it."""
 
     principal: Principal
     tenant: str
@@ -22,10 +22,13 @@ class RecordedCall:
     attributes: str
     allowed: bool
     count: int = 1
+    minute: int = 0
+    weekday: int = 0
 
     def question(self) -> Question:
-        """The question that it was, at midnight on a Monday."""
-        circumstances = Circumstances(parse_attributes(self.attributes), self.principal.kind)
+        """The question that it was."""
+        asked = parse_attributes(self.attributes)
+        circumstances = Circumstances(asked, self.principal.kind, self.minute, self.weekday)
         return Question(self.principal, self.tenant, self.object, self.action, circumstances)
 
 
