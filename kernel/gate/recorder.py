@@ -27,7 +27,7 @@ _LOOKING = frozenset({"proc.info", "proc.why", "proc.wait"})
 
 _MOST_KEPT = 1 << 14
 
-Source = TypeVar("Source", Authorized, Denial)
+Source = TypeVar("Source", Authorized, Denial, tuple[str, str])
 
 
 class Recorder:
@@ -73,14 +73,7 @@ class Recorder:
         who = (winner.principal, victim.principal)
         entry = self._displaced.get(who)
         if entry is None:
-            entry = self._displaced[who] = Entry(
-                Kind.PREEMPTION,
-                principal=winner.principal,
-                tenant=winner.tenant,
-                object=f"proc:/{victim.principal}/*",
-                owner=victim.principal,
-                object_tenant=victim.tenant,
-            )
+            entry = _keep(self._displaced, who, _displacement_entry(victim, winner))
         self.log.note(entry)
 
     def happened(self, kind: Kind, detail: str, outcome: str = "ok") -> None:
@@ -147,6 +140,17 @@ def _denial_entry(denial: Denial) -> Entry:
         outcome="hidden" if denial.hidden else "denied",
         detail=denial.record(),
         denial=denial.id,
+    )
+
+
+def _displacement_entry(victim: Process, winner: Process) -> Entry:
+    return Entry(
+        Kind.PREEMPTION,
+        principal=winner.principal,
+        tenant=winner.tenant,
+        object=f"proc:/{victim.principal}/*",
+        owner=victim.principal,
+        object_tenant=victim.tenant,
     )
 
 

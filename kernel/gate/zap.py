@@ -40,7 +40,7 @@ _AT_ONCE = 32
 
 
 @dataclass(slots=True, eq=False)
-class _Address:
+class Address:
     """Where refused handshakes came from, and when the next refusal may leave."""
 
     allowance: float = FREE_REFUSALS
@@ -70,7 +70,7 @@ class Authenticator:
         self._loop = loop
         self._keyring = keyring
         self._recorder = recorder
-        self._addresses: dict[bytes, _Address] = {}
+        self._addresses: dict[bytes, Address] = {}
         self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
         # Not a REP: one refusal that waits must not hold up the next handshake.
@@ -128,7 +128,7 @@ class Authenticator:
         if address is None:
             if len(self._addresses) >= MOST_ADDRESSES:
                 self._forget_addresses()
-            address = self._addresses[name] = _Address(counted_at=self._loop.time())
+            address = self._addresses[name] = Address(counted_at=self._loop.time())
         if not address.waiting and address.take_turn(self._loop.time()):
             self._socket.send_multipart(refusal)
         elif self._waiting < MOST_WAITING:

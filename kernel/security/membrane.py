@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TypeVar
 
 from llmos.kernel.core.authority import SEAL, Authorized
 from llmos.kernel.core.principal import SYSTEM, Principal
@@ -39,6 +40,8 @@ from llmos.syscalls.abi.words import Pid, Record
 
 _SEE = "proc.info"
 _MOST_DECISIONS = 1 << 16
+
+Kept = TypeVar("Kept")
 
 _Key = tuple[str, str, str, str, str, object, object]
 """Of the decision cache: a tuple, because its hash is on the path of every call."""
@@ -71,6 +74,7 @@ class Membrane:
         self._clock = clock
         self._slot = policy.slot(clock())
         self._decisions: dict[_Key, Authorized | Denial] = {}
+        self._permitted: dict[_Key, bool] = {}
 
     def authorize(
         self, principal: Principal, object: str, action: str, tenant: str = SYSTEM, attributes: Attributes = NOTHING
@@ -105,7 +109,13 @@ class Membrane:
 
     def permits(self, principal: Principal, target: Target, action: str) -> bool:
         """Whether the principal may do this; nothing is done, so a no is no denial. Asked before what is shown is."""
-        return isinstance(self._decide(principal, target, action, NOTHING), Authorized)
+        _ = self._timed
+        key = _key(principal, action, target.object, NOTHING)
+        known = self._permitted.get(key)
+        if known is None:
+            known = self._permitted[key] = self.ask(principal, target, action).allowed
+            _forget_oldest(self._permitted)
+        return known
 
     def ask(self, principal: Principal, target: Target, action: str, attributes: Attributes = NOTHING) -> Decision:
         """What the policy says, without the right to do anything."""
@@ -129,7 +139,7 @@ class Membrane:
         self.policy = policy
         self.epoch += 1
         self._slot = policy.slot(self._clock())
-        self._decisions.clear()
+        self._forget()
 
     @property
     def _timed(self) -> bool:
@@ -139,7 +149,7 @@ class Membrane:
         slot = self.policy.slot(self._clock())
         if slot != self._slot:
             self._slot = slot
-            self._decisions.clear()
+            self._forget()
         return True
 
     def _authorize(self, principal: Principal, target: Target, action: str, attributes: Attributes) -> Authorized:
@@ -163,7 +173,8 @@ class Membrane:
         else:
             decided = self._deny(question, target)
         if not target.missing and not (isinstance(decided, Denial) and decided.hidden):
-            self._keep(key, decided)
+            self._decisions[key] = decided
+            _forget_oldest(self._decisions)
         return decided
 
     def _allow(self, principal: Principal, target: Target, action: str, attributes: Attributes) -> Authorized:
@@ -193,12 +204,16 @@ class Membrane:
             return False
         return target.pid is None or not self.ask(principal, target, _SEE).allowed
 
-    def _keep(self, key: _Key, decided: Authorized | Denial) -> None:
-        if len(self._decisions) >= _MOST_DECISIONS:
-            # The oldest half: pids are never reused, so most of it is of processes that are gone.
-            for old in list(self._decisions)[: _MOST_DECISIONS // 2]:
-                del self._decisions[old]
-        self._decisions[key] = decided
+    def _forget(self) -> None:
+        self._decisions.clear()
+        self._permitted.clear()
+
+
+def _forget_oldest(decisions: dict[_Key, Kept]) -> None:
+    """Keep the number bounded: pids are never reused, so most of the oldest half is of processes that are gone."""
+    if len(decisions) > _MOST_DECISIONS:
+        for old in list(decisions)[: _MOST_DECISIONS // 2]:
+            del decisions[old]
 
 
 def _key(principal: Principal, action: str, what: object, attributes: Attributes) -> _Key:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import zmq
 
 from llmos.kernel.core.principal import Principal
 from llmos.kernel.gate.accounts import Account, Bounds
@@ -18,21 +17,6 @@ from llmos.syscalls.wire.keys import Key
 from tests.unit.gate_house import ALICES, Client, House, gate_house
 
 Connect = Callable[[House, Key], Client]
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    clients: list[Client] = []
-
-    def make(house: House, key: Key) -> Client:
-        clients.append(Client(context, house.endpoint, key))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.socket.close(0)
-    context.term()
 
 
 def refusal(client: Client) -> tuple[int, Errno, str]:

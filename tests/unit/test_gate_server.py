@@ -36,21 +36,6 @@ def _nothing_is_left_open() -> Iterator[None]:
     assert threading.active_count() == threads
 
 
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    clients: list[Client] = []
-
-    def make(house: House, key: Key) -> Client:
-        clients.append(Client(context, house.endpoint, key))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.socket.close(0)
-    context.term()
-
-
 def admin(house: House) -> Key:
     return load_key(house.folder / "keys" / "admin.key")
 

@@ -177,6 +177,6 @@ def test_a_file_that_is_too_long_is_not_read() -> None:
 
 
 def test_an_action_that_does_not_exist_is_no_case_at_all() -> None:
-    with pytest.raises(InvalidArgument, match="proc.singal") as refused:
+    with pytest.raises(InvalidArgument, match=r"proc\.singal") as refused:
         load_cases("cases:\n  - {who: a, role: viewer, action: proc.singal, object: proc:/a/1, expect: deny}\n")
     assert "proc.signal" in refused.value.hint
