@@ -1,7 +1,8 @@
 """What the gate remembers of one key over all its connections: how fast it calls, and how it behaves.
 
-It does not know sockets. Rules: all connections of a key share its rate, its strikes and its bounds, so that nothing is
-gained by opening more of them; who is over its rate is told when to come back, who keeps on is not heard for a while.
+It does not know sockets. Rules: all connections of a key share its rate and its bounds, so that nothing is gained
+by opening more of them; who is over its rate is told when to come back. A connection with too many strikes is not heard for
+a while, and a key whose connections go on like that is not heard on any of them.
 """
 
 from __future__ import annotations
@@ -32,10 +33,36 @@ class Bounds:
     """What all clients of one key do not read."""
     received_messages: int = 64
     strikes: int = 16
+    """Of one connection in `strike_seconds`, before it is not heard for `ignored_seconds`."""
+    key_strikes: int = 128
+    """Of all connections of a key."""
     strike_seconds: float = 10.0
     ignored_seconds: float = 10.0
     ping_seconds: float = 2.0
     retry_seconds: float = 0.005
+
+
+@dataclass(slots=True, eq=False)
+class Strikes:
+    """The misdeeds of a connection or a key."""
+
+    times: deque[float] = field(default_factory=deque)
+    ignored_until: float = 0.0
+
+    def add(self, now: float, most: int, bounds: Bounds) -> bool:
+        """Count one; True when it was one too many in a while, and nothing is heard from now on."""
+        self.times.append(now)
+        while self.times[0] < now - bounds.strike_seconds:
+            self.times.popleft()
+        if len(self.times) < most:
+            return False
+        self.times.clear()
+        self.ignored_until = now + bounds.ignored_seconds
+        return True
+
+    def forgotten(self, now: float, bounds: Bounds) -> bool:
+        """Whether they matter no more."""
+        return self.ignored_until < now and (not self.times or self.times[-1] < now - bounds.strike_seconds)
 
 
 @dataclass(slots=True, eq=False)
@@ -51,8 +78,7 @@ class Account:
     connections: int = 0
     calls: int = 0
     backlog_bytes: int = 0
-    strikes: deque[float] = field(default_factory=deque)
-    ignored_until: float = 0.0
+    strikes: Strikes = field(default_factory=Strikes)
 
     def __post_init__(self) -> None:
         self.principal = self.identity.principal
@@ -68,19 +94,7 @@ class Account:
         self.allowance -= 1.0
         return 0.0
 
-    def strike(self, now: float, bounds: Bounds) -> bool:
-        """Count one misdeed; True when it was one too many in a while, and the key is ignored from now on."""
-        self.strikes.append(now)
-        while self.strikes[0] < now - bounds.strike_seconds:
-            self.strikes.popleft()
-        if len(self.strikes) < bounds.strikes:
-            return False
-        self.strikes.clear()
-        self.ignored_until = now + bounds.ignored_seconds
-        return True
-
     def idle(self, now: float, bounds: Bounds) -> bool:
         """Whether nothing would be lost by forgetting it."""
-        quiet = not self.strikes or self.strikes[-1] < now - bounds.strike_seconds
         full = self.allowance + (now - self.counted_at) * self.rate >= self.rate
-        return not self.connections and quiet and full and self.ignored_until < now
+        return not self.connections and full and self.strikes.forgotten(now, bounds)

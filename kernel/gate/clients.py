@@ -17,7 +17,7 @@ from enum import Enum
 import zmq
 
 from llmos.kernel.core.authority import Authorized
-from llmos.kernel.gate.accounts import Account
+from llmos.kernel.gate.accounts import Account, Strikes
 from llmos.kernel.gate.channel import Channel
 
 
@@ -91,6 +91,7 @@ class Client:
     public: str
     """Its key: that of its connection, which never changes."""
     wire: Wire | None = None
+    strikes: Strikes = field(default_factory=Strikes)
     told_key: bool = False
     """It knows which server key comes next."""
     standing: Standing = Standing.SERVED

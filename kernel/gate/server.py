@@ -267,8 +267,9 @@ class Gate:
         return account
 
     def _serve(self, client: Client, parts: list[zmq.Frame]) -> None:
-        if client.account.ignored_until > self._now:
-            self._turn_away(client.routing, _ignored(client.account.ignored_until - self._now))
+        ignored = max(client.strikes.ignored_until, client.account.strikes.ignored_until)
+        if ignored > self._now:
+            self._turn_away(client.routing, _ignored(ignored - self._now))
             return
         if not client.told_key and self._keyring.server.rotation is not None:
             client.told_key = True
@@ -280,7 +281,9 @@ class Gate:
 
     def _strike(self, client: Client, reason: str) -> None:
         self._recorder.struck(client.account.principal, reason)
-        if client.account.strike(self._now, self._bounds):
+        one = client.strikes.add(self._now, self._bounds.strikes, self._bounds)
+        every = client.account.strikes.add(self._now, self._bounds.key_strikes, self._bounds)
+        if one or every:
             self._turn_away(client.routing, _ignored(self._bounds.ignored_seconds))
 
     # --- clients
@@ -330,4 +333,4 @@ _REVOKED = PermissionDenied(
 
 
 def _ignored(seconds: float) -> TryAgain:
-    return TryAgain(f"this key broke the rules too often and is not heard for {seconds:.0f} s", "docs/abi.md has them")
+    return TryAgain(f"you broke the rules too often and are not heard for {seconds:.0f} s", "docs/abi.md has them")

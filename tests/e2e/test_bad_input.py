@@ -217,3 +217,15 @@ def test_contexts_cannot_be_cut_beyond_their_ends(roomy: House) -> None:
         with pytest.raises(llmos.InvalidArgument, match="3"):
             change()
     assert process.read().token_ids == (1, 2, 3)
+
+
+def test_waiting_for_a_process_that_is_gone_leaves_no_timer_behind(roomy: House) -> None:
+    process = roomy.system.spawn()
+    process.info()
+    process.kill()
+    process.wait()
+    with raw_client(roomy.daemon.endpoint, roomy.daemon.key()) as client:
+        assert client.error("proc.wait", {"pid": process.pid, "timeout": 0.05}) == "ESRCH"
+        other = roomy.spawn()
+        assert client.error("proc.wait", {"pid": other.pid, "timeout": 0.2}) == "ETIMEDOUT"
+    assert roomy.system.info().processes >= 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmos.kernel.core.principal import Principal
-from llmos.kernel.gate.accounts import Account, Bounds
+from llmos.kernel.gate.accounts import Account, Bounds, Strikes
 from llmos.kernel.security.identity.registry import Identity
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi.errors import Errno
@@ -39,28 +39,31 @@ def test_as_many_calls_as_fit_into_a_second_may_come_at_once_and_then_at_the_rat
 
 
 def test_strikes_are_forgotten_after_a_while_and_too_many_at_once_are_not() -> None:
-    alice, bounds = account(), Bounds(strikes=3, strike_seconds=10.0, ignored_seconds=5.0)
-    assert not alice.strike(0.0, bounds)
-    assert not alice.strike(1.0, bounds)
-    assert not alice.strike(11.5, bounds)
-    assert not alice.strike(12.0, bounds)
-    assert alice.strike(13.0, bounds)
-    assert alice.ignored_until == 18.0
-    assert not alice.idle(17.0, bounds)
-    assert alice.idle(40.0, bounds)
+    strikes, bounds = Strikes(), Bounds(strike_seconds=10.0, ignored_seconds=5.0)
+    assert [strikes.add(at, 3, bounds) for at in (0.0, 1.0, 11.5, 12.0)] == [False] * 4
+    assert strikes.add(13.0, 3, bounds)
+    assert strikes.ignored_until == 18.0
+    assert not strikes.forgotten(17.0, bounds)
+    assert strikes.forgotten(40.0, bounds)
 
 
-def test_all_connections_of_a_key_share_its_strikes(tmp_path: Path, connect: Connect) -> None:
-    with gate_house(tmp_path, Bounds(strikes=4, ignored_seconds=30.0)) as house:
+def test_a_connection_is_struck_before_its_key_and_a_key_for_all_its_connections(
+    tmp_path: Path, connect: Connect
+) -> None:
+    with gate_house(tmp_path, Bounds(strikes=2, key_strikes=4, ignored_seconds=30.0)) as house:
         alice, bob = house.key("alice"), house.key("bob")
-        first, second, other = connect(house, alice), connect(house, alice), connect(house, bob)
-        for client in (first, second, first, second):
-            client.socket.send(b"nonsense")
-            assert refusal(client)[1] is Errno.EPROTO
-        first.call(1, "sys.info")
-        identifier, number, message = refusal(first)
-        assert (identifier, number) == (NO_CALL, Errno.EAGAIN)
-        assert "not heard" in message
+        first, second, third, other = (connect(house, key) for key in (alice, alice, alice, bob))
+        for client in (first, second):
+            for _ in range(2):
+                client.socket.send(b"nonsense")
+                assert refusal(client)[1] is Errno.EPROTO
+            identifier, number, message = refusal(client)
+            assert (identifier, number) == (NO_CALL, Errno.EAGAIN)
+            assert "not heard" in message
+            third.call(1, "sys.info")
+            if client is first:
+                assert isinstance(third.read(), OkFrame)
+        assert refusal(third)[:2] == (NO_CALL, Errno.EAGAIN)
         other.call(1, "sys.info")
         assert isinstance(other.read(), OkFrame)
 

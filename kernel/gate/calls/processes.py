@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -136,29 +137,7 @@ class ProcessCalls:
         channel.reply(m.Done())
 
     def wait(self, by: Authorized, request: m.Wait, channel: Channel) -> None:
-        pid = Pid(request.pid)
-
-        def exited(exit: Exit) -> None:
-            forget_timer()
-            channel.reply(m.ExitStatus(pid, exit.code, exit.reason))
-
-        def timed_out() -> None:
-            forget()
-            channel.fail(TimedOut(f"process {pid} has not exited within {request.timeout} s", f"llmosctl why {pid}"))
-
-        def ended(ending: Ending) -> None:
-            forget_timer()
-            forget()
-
-        timer = self._shell.loop.call_later(request.timeout, timed_out) if request.timeout is not None else None
-
-        def forget_timer() -> None:
-            if timer is not None:
-                timer.cancel()
-
-        forget = self._shell.when_exited(by, pid, exited)
-        if not channel.over:
-            channel.on_end(ended)
+        _Waiting(self._shell, request, channel).begin(by)
 
     def info(self, by: Authorized, request: m.OnProcess, channel: Channel) -> None:
         channel.reply(self._info(Pid(request.pid)))
@@ -254,3 +233,42 @@ class ProcessCalls:
                 channel.reply(m.Swapped(pages))
 
         self._shell.when_swapped(by, event, settled)
+
+
+class _Waiting:
+    """One call that waits for the exit of a process: it is answered by that, by its time-out, or by its end."""
+
+    def __init__(self, shell: Shell, request: m.Wait, channel: Channel) -> None:
+        self._shell = shell
+        self._pid = Pid(request.pid)
+        self._timeout = request.timeout
+        self._channel = channel
+        self._forget: Callable[[], None] = lambda: None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, by: Authorized) -> None:
+        """Wait from now on. Raises abi errors, and then nothing is left behind."""
+        self._forget = self._shell.when_exited(by, self._pid, self._exited)
+        if self._channel.over:
+            return
+        self._channel.on_end(self._ended)
+        if self._timeout is not None:
+            self._timer = self._shell.loop.call_later(self._timeout, self._timed_out)
+
+    def _exited(self, exit: Exit) -> None:
+        self._stop_timer()
+        self._channel.reply(m.ExitStatus(self._pid, exit.code, exit.reason))
+
+    def _timed_out(self) -> None:
+        self._forget()
+        self._channel.fail(
+            TimedOut(f"process {self._pid} has not exited within {self._timeout} s", f"llmosctl why {self._pid}")
+        )
+
+    def _ended(self, ending: Ending) -> None:
+        self._stop_timer()
+        self._forget()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()

@@ -124,7 +124,7 @@ def _reply_when_idle(shell: Shell, timeout: float | None, channel: Channel) -> N
         if timer is not None:
             timer.cancel()
 
+    forget = shell.when_idle(idle)
     if timeout is not None:
         timer = shell.loop.call_later(timeout, timed_out)
-    forget = shell.when_idle(idle)
     channel.on_end(ended)
