@@ -1,8 +1,8 @@
 """What the gate remembers of one key over all its connections: how fast it calls, and how it behaves.
 
-It does not know sockets. Rules: all connections of a key share its rate and its bounds, so that nothing is gained
-by opening more of them; who is over its rate is told when to come back. A connection with too many strikes is not heard for
-a while, and a key whose connections go on like that is not heard on any of them.
+It does not know sockets. Rules: all connections of a key share its rate and its bounds, so that nothing is gained by
+opening more of them; who is over its rate is told when to come back. A connection with too many strikes is not heard
+for a while, and a key whose connections go on like that is not heard on any of them.
 """
 
 from __future__ import annotations
