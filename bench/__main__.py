@@ -22,6 +22,7 @@ BENCHMARKS = {
     "core": "time per plan of the scheduler and pager alone",
     "null_call": "a call that does nothing, against a bare ZeroMQ echo",
     "policy": "a decision of the policy, remembered and anew, with 10 to 10,000 rules",
+    "fuzz": "a million inputs for what reads bytes of strangers: crashes, hangs, growth of memory",
     "attack": "null calls while a hundred clients that must not get in try at full speed, against a quiet daemon",
     "fork": "fork of a process with a long context",
     "swap": "pages moved by an engine, against plain copies of the same bytes",

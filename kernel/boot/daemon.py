@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -77,7 +77,7 @@ def parse(arguments: Sequence[str] | None, environment: Mapping[str, str] = os.e
 def run(options: Options, assemble: Assemble) -> int:
     """Serve until stopped; the exit status."""
     try:
-        with asyncio.Runner(loop_factory=_new_loop()) as runner:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
             return runner.run(_serve(options, assemble))
     except Error as error:
         print(f"llmosd: {error.message}", file=sys.stderr)
@@ -86,19 +86,17 @@ def run(options: Options, assemble: Assemble) -> int:
         return _status(error)
 
 
+def new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where there is one: a third off the way of a call through the loop."""
+    return asyncio.new_event_loop() if sys.platform == "win32" else uvloop.new_event_loop()
+
+
 def installed_version() -> str:
     """The version of llmos."""
     try:
         return version("llmos")
     except PackageNotFoundError:
         return "0 (not installed)"
-
-
-def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
-    """uvloop where there is one: a third off the way of a call through the loop."""
-    if sys.platform == "win32":
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
 
 
 async def _serve(options: Options, assemble: Assemble) -> int:

@@ -7,17 +7,22 @@ and anything that is no socket is never touched.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
 from pathlib import Path
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from llmos.syscalls.abi.errors import Busy, InvalidArgument
 from llmos.syscalls.wire.home import MAX_IPC_PATH
 
 _IPC = "ipc://"
+
+_CLOSED_MILLISECONDS = 1_000
+"""How long a port may take to become free; it takes none."""
 
 
 def bind(router: zmq.Socket[bytes], endpoint: str) -> str:
@@ -36,10 +41,10 @@ def bind_again(router: zmq.Socket[bytes], endpoint: str) -> str:
     """Bind an endpoint of this socket once more, so that new connections get what the socket is set to now.
 
     Connections through a socket file go on; those over TCP end, because a port has one listener and takes its
-    connections with it.
+    connections with it. Raises `Busy` when somebody else has taken the port meanwhile.
     """
     if not endpoint.startswith(_IPC):
-        router.unbind(endpoint)
+        _unbind(router, endpoint)
         return _bind(router, endpoint)
     path = Path(endpoint.removeprefix(_IPC))
     path.unlink(missing_ok=True)
@@ -61,6 +66,22 @@ def _bind_ipc(router: zmq.Socket[bytes], path: Path) -> str:
         raise InvalidArgument(f"there is no folder {path.parent} for the socket {path.name}")
     _make_way(path)
     return _bind_file(router, path)
+
+
+def _unbind(router: zmq.Socket[bytes], endpoint: str) -> None:
+    """Stop listening, and wait until the port is free: the socket's own thread closes it, in a moment."""
+    monitor = router.get_monitor_socket(zmq.EVENT_CLOSED)
+    try:
+        router.unbind(endpoint)
+        while monitor.poll(_CLOSED_MILLISECONDS):
+            if recv_monitor_message(monitor)["endpoint"] == endpoint.encode():
+                return
+    except zmq.ZMQError as error:
+        # Not bound: an earlier try got as far as here.
+        if error.errno != errno.ENOENT:
+            raise
+    finally:
+        router.disable_monitor()
 
 
 def _bind_file(router: zmq.Socket[bytes], path: Path) -> str:

@@ -35,7 +35,9 @@ from llmos.kernel.security.identity.keyring import Keyring
 from llmos.kernel.security.identity.registry import Identity
 from llmos.kernel.security.membrane import Membrane
 from llmos.syscalls.abi.errors import (
+    Busy,
     Error,
+    InvalidArgument,
     PermissionDenied,
     ProtocolError,
     TryAgain,
@@ -55,6 +57,9 @@ _FLUSH_MILLISECONDS = 300
 """How long closing waits for last answers to leave."""
 
 _log = logging.getLogger("llmos.gate")
+
+_TAKEN_SECONDS = 1.0
+"""After so long a port that somebody has taken is tried again."""
 
 _CUT_SECONDS = 0.05
 """How long a last message to a client has to leave before its connection is cut."""
@@ -91,6 +96,7 @@ class Gate:
         self._bound: list[str] = []
         self._tick: asyncio.TimerHandle | None = None
         self._switching: asyncio.TimerHandle | None = None
+        self._binding: asyncio.TimerHandle | None = None
 
     def open(self, endpoints: Sequence[str]) -> tuple[str, ...]:
         """Listen on all of them; how clients name them. Raises `InvalidArgument` or `Busy`; close it then, too."""
@@ -135,10 +141,22 @@ class Gate:
         """Serve new connections with the key that was announced; those through a socket file go on."""
         self._keyring.server.switch()
         self._socket.setsockopt(zmq.CURVE_SECRETKEY, self._keyring.server.pair.secret.encode())
-        self._bound = [bind_again(self._socket, endpoint) for endpoint in self._bound]
+        self._bind_again(self._bound)
         self._recorder.happened(Kind.KEY, f"the server key is now {self._keyring.server.pair.public}")
         self.announce_server_key()
         self._schedule()
+
+    def _bind_again(self, endpoints: Sequence[str]) -> None:
+        """Listen anew; a port that somebody took meanwhile is tried again and again."""
+        taken = []
+        for endpoint in endpoints:
+            try:
+                bind_again(self._socket, endpoint)
+            except (Busy, InvalidArgument) as error:
+                _log.error("no new connections at %s: %s", endpoint, error.message)
+                taken.append(endpoint)
+        if taken and not self._closed:
+            self._binding = self._loop.call_later(_TAKEN_SECONDS, self._bind_again, taken)
 
     def close(self) -> None:
         """End all calls, let the last answers out, and release the socket. May be called twice."""
@@ -148,7 +166,7 @@ class Gate:
             self._desk.end_calls(client, Ending.CLOSING)
         self._closed = True
         self._post.close()
-        for timer in (self._tick, self._switching):
+        for timer in (self._tick, self._switching, self._binding):
             if timer is not None:
                 timer.cancel()
         self._loop.remove_reader(self._descriptor)

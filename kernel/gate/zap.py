@@ -96,10 +96,13 @@ class Authenticator:
                 message = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._answer(message)
+            answer = self.answer(message)
+            if answer is not None:
+                self._socket.send_multipart(answer)
         self._loop.call_soon(self._drain)
 
-    def _answer(self, message: list[bytes]) -> None:
+    def answer(self, message: list[bytes]) -> list[bytes] | None:
+        """What to answer now; None when the refusal has to wait."""
         # [who asks, empty, version, request id, domain, address, identity, mechanism, credentials...]
         empty = message.index(b"") if b"" in message else 0
         envelope, request = message[: empty + 1], message[empty + 1 :]
@@ -107,12 +110,11 @@ class Authenticator:
         key = _key(request)
         identity = self._keyring.of_bytes(key) if key is not None else None
         if identity is not None and self._lets_in(identity):
-            user = identity.public.encode()
-            self._socket.send_multipart([*envelope, _VERSION, number, b"200", b"OK", user, b""])
-            return
+            return [*envelope, _VERSION, number, b"200", b"OK", identity.public.encode(), b""]
         address = request[_ADDRESS] if len(request) > _ADDRESS else b""
         self._note(key, identity, address)
-        self._refuse(address, [*envelope, _VERSION, number, b"400", b"this key is not accepted here", b"", b""])
+        refusal = [*envelope, _VERSION, number, b"400", b"this key is not accepted here", b"", b""]
+        return refusal if self._may_leave(address, refusal) else None
 
     def _lets_in(self, identity: Identity) -> bool:
         return self._keyring.valid(identity) and identity.principal.kind is not KeyKind.ENGINE
@@ -123,19 +125,21 @@ class Authenticator:
 
     # --- refusals
 
-    def _refuse(self, name: bytes, refusal: list[bytes]) -> None:
+    def _may_leave(self, name: bytes, refusal: list[bytes]) -> bool:
+        """Whether a refusal may leave at once; else it is kept until it may, as long as there is room."""
         address = self._addresses.get(name)
         if address is None:
             if len(self._addresses) >= MOST_ADDRESSES:
                 self._forget_addresses()
             address = self._addresses[name] = Address(counted_at=self._loop.time())
         if not address.waiting and address.take_turn(self._loop.time()):
-            self._socket.send_multipart(refusal)
-        elif self._waiting < MOST_WAITING:
+            return True
+        if self._waiting < MOST_WAITING:
             # Beyond that the handshake runs into its own time limit.
             address.waiting.append(refusal)
             self._waiting += 1
             self._arm()
+        return False
 
     def _arm(self) -> None:
         if self._timer is None:

@@ -24,6 +24,12 @@ from llmos.syscalls.abi.table import Call
 from llmos.syscalls.abi.words import Pid, Record
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _the_loops_own_descriptors() -> None:
+    """The first loop of a process makes a pipe for signals that stays as long as the process."""
+    daemon.new_loop().close()
+
+
 @dataclass
 class Nothing:
     """A service that is stopped as soon as it starts, in one of several ways."""
