@@ -109,7 +109,7 @@ class Membrane:
 
     def permits(self, principal: Principal, target: Target, action: str) -> bool:
         """Whether the principal may do this; nothing is done, so a no is no denial. Asked before what is shown is."""
-        _ = self._timed
+        self._go_with_the_time()
         key = _key(principal, action, target.object, NOTHING)
         known = self._permitted.get(key)
         if known is None:
@@ -141,16 +141,14 @@ class Membrane:
         self._slot = policy.slot(self._clock())
         self._forget()
 
-    @property
-    def _timed(self) -> bool:
-        """Whether answers may change by themselves; forgets them when they may just have."""
+    def _go_with_the_time(self) -> None:
+        """Forget what was decided when rules that ask for the time may say something else by now."""
         if not self.policy.boundaries:
-            return False
+            return
         slot = self.policy.slot(self._clock())
         if slot != self._slot:
             self._slot = slot
             self._forget()
-        return True
 
     def _authorize(self, principal: Principal, target: Target, action: str, attributes: Attributes) -> Authorized:
         decided = self._decide(principal, target, action, attributes)
@@ -161,7 +159,7 @@ class Membrane:
         return decided
 
     def _decide(self, principal: Principal, target: Target, action: str, attributes: Attributes) -> Authorized | Denial:
-        _ = self._timed
+        self._go_with_the_time()
         key = _key(principal, action, target.object if target.pid is None else target.pid, attributes)
         known = self._decisions.get(key)
         if known is not None:
