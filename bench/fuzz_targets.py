@@ -1,12 +1,12 @@
 """`python -m bench.fuzz_targets NAME COUNT`: give one part of llmos so many inputs, and print what came of it as JSON.
 
 Inputs come from atheris, which looks for those that reach new code, or where it is not installed from mutations of good
-inputs. An exception that is no error of the abi ends the run, and so does an input that takes longer than a second.
+inputs. An exception ends the run, and so does an input that takes longer than a second; both say which input it was.
 """
 
 from __future__ import annotations
 
-import asyncio
+import gc
 import importlib.util
 import os
 import random
@@ -18,23 +18,16 @@ from pathlib import Path
 
 import msgspec
 import psutil
-import zmq
 
-from llmos.kernel.core.principal import Principal
-from llmos.kernel.gate.recorder import Recorder
-from llmos.kernel.gate.zap import DOMAIN, Authenticator
-from llmos.kernel.security.audit.log import AuditLog
-from llmos.kernel.security.identity.keyring import Keyring
-from llmos.kernel.security.policy.cases import load_cases
-from llmos.kernel.security.policy.decisions import SHIPPED_ROLES, Policy, Question
-from llmos.kernel.security.policy.document import Source, parse
-from llmos.syscalls.abi import messages as m
-from llmos.syscalls.abi.errors import Error
-from llmos.syscalls.wire import codec
-from llmos.syscalls.wire.frames import CallFrame, EventFrame, OkFrame
+from bench.fuzz_surfaces import SURFACES, Surface
 
+GUIDED = "atheris"
 HANG_SECONDS = 1.0
-Target = Callable[[bytes], None]
+LONGEST = 4096
+_ALARM_SECONDS = 20
+"""After so long atheris gives an input up that does not return."""
+
+Take = Callable[[bytes], None]
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -48,10 +41,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class _Meter:
-    """Counts the inputs of a target, and prints the outcome after the last."""
+    """Counts the inputs that are taken, and prints the outcome after the last."""
 
-    def __init__(self, target: Target, count: int, engine: str) -> None:
-        self._target = target
+    def __init__(self, take: Take, count: int, engine: str) -> None:
+        self._take = take
         self._count = count
         self._engine = engine
         self._done = 0
@@ -60,136 +53,63 @@ class _Meter:
         self._began = time.perf_counter()
 
     def __call__(self, data: bytes) -> None:
-        began = time.perf_counter()
-        self._target(data)
-        taken = time.perf_counter() - began
+        taken = self._timed(data)
         self._done += 1
         self._slowest = max(self._slowest, taken)
-        if taken > HANG_SECONDS:
-            raise TimeoutError(f"{taken:.1f} s for {data[:200]!r}")
         if self._done == self._count // 2:
-            self._half = psutil.Process().memory_info().rss
+            self._half = _resident()
         if self._done == self._count:
             self._end()
 
+    def _timed(self, data: bytes) -> float:
+        began, taken = time.process_time(), HANG_SECONDS
+        try:
+            self._take(data)
+            taken = time.process_time() - began
+        finally:
+            if taken >= HANG_SECONDS:
+                sys.stderr.write(f"the input is {data.hex()}\n")
+        if taken >= HANG_SECONDS:
+            raise TimeoutError(f"it takes {taken:.1f} s")
+        return taken
+
     def _end(self) -> None:
-        grown = psutil.Process().memory_info().rss - self._half
-        outcome = Outcome(self._engine, self._count, time.perf_counter() - self._began, self._slowest, grown)
+        seconds = time.perf_counter() - self._began
+        outcome = Outcome(self._engine, self._count, seconds, self._slowest, _resident() - self._half)
         sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
         sys.stdout.flush()
         # Fuzzers end when they like; this one has had enough.
         os._exit(0)
 
 
-def frames(data: bytes) -> None:
-    """What clients send."""
-    try:
-        frame = codec.decode_request(data)
-        if isinstance(frame, CallFrame):
-            codec.decode_arguments(frame.call, frame.args)
-    except Error:
-        return
-
-
-def replies(data: bytes) -> None:
-    """What a daemon sends, should it lie."""
-    try:
-        frame = codec.decode_response(data)
-        if isinstance(frame, OkFrame):
-            codec.decode_record(m.SystemInfo, frame.ok)
-        elif isinstance(frame, EventFrame):
-            codec.decode_record(m.Chunk, frame.ev)
-    except Error:
-        return
-
-
-def zap() -> Target:
-    """Requests of handshakes, of any parts; none of them may be let in."""
-    folder = Path(tempfile.mkdtemp(prefix="llmos-fuzz-"))
-    loop = asyncio.new_event_loop()
-    keyring, context = Keyring.open(folder / "keys"), zmq.Context[zmq.Socket[bytes]]()
-    log = AuditLog.open(loop, folder / "audit", folder / "keys")
-    authenticator = Authenticator(loop, context, keyring, Recorder(log))
-
-    def target(data: bytes) -> None:
-        answer = authenticator.answer([b"who", b"", *data.split(b"\xff")])
-        assert answer is None or b"200" not in answer
-
-    return target
-
-
-def policy(data: bytes) -> None:
-    """Files of rules."""
-    try:
-        made = Policy(parse([Source("own.csv", data.decode("utf-8", "replace"))]))
-    except Error:
-        return
-    made.decide(Question(Principal("a", "b"), "default", "proc:/a/1", "proc.info"))
-
-
-def cases(data: bytes) -> None:
-    """Files of cases."""
-    try:
-        load_cases(data.decode("utf-8", "replace"))
-    except Error:
-        return
-
-
-def _target(name: str) -> Target:
-    made: dict[str, Target] = {"frames": frames, "replies": replies, "policy": policy, "cases": cases}
-    return made[name] if name in made else zap()
-
-
-def seeds(name: str) -> list[bytes]:
-    """Good inputs."""
-    match name:
-        case "frames":
-            calls = (
-                ("proc.spawn", m.Spawn(name="x")),
-                ("gen.generate", m.Generate(7)),
-                ("ctx.append", m.Append(7, "y")),
-            )
-            return [codec.encode_call(3, call, request, 1.5) for call, request in calls] + [codec.encode_cancel(3)]
-        case "replies":
-            return [
-                codec.encode_ok(1, m.Done()),
-                codec.encode_event(1, m.Chunk("x", (1,))),
-                codec.encode_ping("0" * 40),
-            ]
-        case "policy":
-            return [line.encode() for line in SHIPPED_ROLES.read_text().splitlines() if line]
-        case "cases":
-            return [b"cases:\n  - {who: a, role: viewer, action: proc.info, object: proc:/a/1, expect: deny}\n"]
-        case _:
-            return [b"\xff".join([b"1.0", b"1", DOMAIN, b"127.0.0.1", b"", b"CURVE", bytes(32)])]
-
-
 def main(name: str, count: int) -> None:
     """Run one target; does not return."""
+    folder = Path(tempfile.mkdtemp(prefix="llmos-fuzz-"))
+    surface = SURFACES[name](folder)
     if importlib.util.find_spec("atheris") is not None:
-        _guided(name, count)
-    meter, source, good = _Meter(_target(name), count, "mutations"), random.Random(name), seeds(name)
-    while True:
-        meter(_mutated(source, source.choice(good)))
+        _guided(surface, count, folder / "seeds")
+    else:
+        _unguided(surface, count, random.Random(name))
 
 
-def _guided(name: str, count: int) -> None:
+def _guided(surface: Surface, count: int, folder: Path) -> None:
     import atheris
 
     atheris.instrument_all()
-    folder = Path(tempfile.mkdtemp(prefix="llmos-fuzz-"))
-    for number, seed in enumerate(seeds(name)):
+    folder.mkdir()
+    for number, seed in enumerate(surface.seeds):
         (folder / str(number)).write_bytes(seed)
-    arguments = [
-        sys.argv[0],
-        f"-runs={2 * count}",
-        "-verbosity=0",
-        "-print_final_stats=0",
-        "-max_len=4096",
-        str(folder),
-    ]
-    atheris.Setup(arguments, _Meter(_target(name), count, "atheris"))
+    options = ("verbosity=0", "print_final_stats=0", "seed=1", f"max_len={LONGEST}", f"timeout={_ALARM_SECONDS}")
+    arguments = [sys.argv[0], f"-runs={2 * count}", *(f"-{option}" for option in options)]
+    arguments += [f"-artifact_prefix={folder}/", str(folder)]
+    atheris.Setup(arguments, _Meter(surface.take, count, GUIDED))
     atheris.Fuzz()
+
+
+def _unguided(surface: Surface, count: int, source: random.Random) -> None:
+    meter = _Meter(surface.take, count, "mutations")
+    while True:
+        meter(_mutated(source, source.choice(surface.seeds)))
 
 
 def _mutated(source: random.Random, data: bytes) -> bytes:
@@ -205,7 +125,13 @@ def _mutated(source: random.Random, data: bytes) -> bytes:
                 changed[place : place + 1] = source.randbytes(1)
             case _:
                 changed[place:place] = changed[: source.randrange(len(changed) + 1)]
-    return bytes(changed[:4096])
+    return bytes(changed[:LONGEST])
+
+
+def _resident() -> int:
+    gc.collect()
+    resident: int = psutil.Process().memory_info().rss
+    return resident
 
 
 if __name__ == "__main__":

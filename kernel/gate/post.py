@@ -45,13 +45,26 @@ class Post:
         self._lost = lost
         self._slow: dict[bytes, Client] = {}
         self._retry: asyncio.TimerHandle | None = None
+        self._collecting = False
+        self._collected: list[tuple[Client, bytes, int | None]] = []
 
     def send(self, client: Client, data: bytes, ends: int | None = None) -> None:
         """Send a frame, or keep it until the client reads; `ends` is the call that ends with it."""
-        if client.standing is Standing.GONE:
-            return
-        if client.backlog or not self._leaves(client, data):
-            self._keep(client, Queued(data, ends))
+        if self._collecting:
+            self._collected.append((client, data, ends))
+        else:
+            self._send(client, data, ends)
+
+    def collect(self) -> None:
+        """Send nothing until `release`: the socket's thread is then woken once, and not for every frame."""
+        self._collecting = True
+
+    def release(self) -> None:
+        """Send what was collected, in its order."""
+        self._collecting = False
+        collected, self._collected = self._collected, []
+        for client, data, ends in collected:
+            self._send(client, data, ends)
 
     def close(self) -> None:
         """Try no backlog again."""
@@ -61,6 +74,9 @@ class Post:
 
     def tell_stranger(self, routing: bytes, data: bytes) -> None:
         """Send a frame to a connection that is no client; nothing happens when it cannot be reached."""
+        if self._collected:
+            self.release()
+            self.collect()
         try:
             self._socket.send_multipart([routing, data], zmq.NOBLOCK)
         except zmq.ZMQError as error:
@@ -79,6 +95,12 @@ class Post:
             client.push(Queued(codec.encode_error(id, _UNREAD.failure()), id))
         client.standing = Standing.SERVED
         self._wait_for(client)
+
+    def _send(self, client: Client, data: bytes, ends: int | None) -> None:
+        if client.standing is Standing.GONE:
+            return
+        if client.backlog or not self._leaves(client, data):
+            self._keep(client, Queued(data, ends))
 
     def _leaves(self, client: Client, data: bytes) -> bool:
         """Hand a frame to the socket; False when it has no room for this client."""

@@ -50,8 +50,8 @@ _NOBLOCK = int(zmq.NOBLOCK)
 _IO_THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
 """Handshakes of strangers are spread over them; where processors are few, more threads cost more than they give."""
 
-_AT_ONCE = 64
-"""Frames handled before others in the loop get their turn."""
+_AT_ONCE, _TOGETHER = 64, 16
+"""Frames handled before others in the loop get their turn, and before answers leave."""
 
 _FLUSH_MILLISECONDS = 300
 """How long closing waits for last answers to leave."""
@@ -217,14 +217,18 @@ class Gate:
                 self._schedule()
 
     def _receive_some(self) -> bool:
-        """Handle frames; says whether there is none left."""
+        """Handle frames; says whether there is none left. Answers leave together, a few at a time."""
         self._now = self._loop.time()
-        for _ in range(_AT_ONCE):
+        for _ in range(_AT_ONCE // _TOGETHER):
+            self._post.collect()
             try:
-                routing = self._socket.recv(_NOBLOCK)
+                for _ in range(_TOGETHER):
+                    routing = self._socket.recv(_NOBLOCK)
+                    self._receive(routing, self._parts())
             except zmq.Again:
                 return True
-            self._receive(routing, self._parts())
+            finally:
+                self._post.release()
         return False
 
     def _parts(self) -> list[zmq.Frame]:
