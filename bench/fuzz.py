@@ -55,8 +55,7 @@ def _fuzz(name: str, count: int) -> Outcome:
             # What it leaves in its own temporary folders goes with ours: it cannot tidy up after a crash.
             done = subprocess.run(
                 command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                capture_output=True,
                 timeout=PATIENCE_SECONDS,
                 env={**os.environ, "TMPDIR": folder},
                 check=False,
