@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
@@ -62,8 +63,11 @@ def _fuzz(name: str, count: int) -> Outcome:
             )
         except subprocess.TimeoutExpired as error:
             raise Found(f"{name}: not over after {error.timeout:.0f} s") from None
+        hung = "".join(
+            f"\nit does not return for {path.read_bytes().hex()}" for path in Path(folder).glob("*/timeout-*")
+        )
     if done.returncode != 0 or not done.stdout.strip():
-        raise Found(f"{name}: {done.stderr.decode('utf-8', 'replace')[-10_000:]}")
+        raise Found(f"{name}: {done.stderr.decode('utf-8', 'replace')[-10_000:]}{hung}")
     outcome = msgspec.json.decode(done.stdout.splitlines()[-1], type=Outcome)
     if outcome.engine != GUIDED:
         sys.stderr.write(f"{name}: atheris is not installed; nothing guides these inputs to new code\n")

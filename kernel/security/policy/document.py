@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from llmos.kernel.security.policy.conditions import BadCondition, Term, parse_condition
@@ -227,20 +228,14 @@ def _first_wrong(who: str, tenant: str, object: str, action: str) -> str:
 
 
 def _circles(grants: Sequence[Grant]) -> Iterator[Problem]:
-    """Roles that have each other: no hierarchy."""
-    given: dict[str, list[Grant]] = {}
+    """The lines of a circle of roles that have each other, if there is one: no hierarchy."""
+    order: TopologicalSorter[str] = TopologicalSorter()
     for grant in grants:
-        given.setdefault(grant.member, []).append(grant)
-    for grant in grants:
-        if grant.member.startswith("role:") and grant.member in _reached(grant.role, given):
-            yield Problem(grant.place, f"{grant.member} and {grant.role} have each other")
-
-
-def _reached(role: str, given: dict[str, list[Grant]]) -> set[str]:
-    found, waiting = {role}, [role]
-    while waiting:
-        for grant in given.get(waiting.pop(), ()):
-            if grant.role not in found:
-                found.add(grant.role)
-                waiting.append(grant.role)
-    return found
+        order.add(grant.member, grant.role)
+    try:
+        order.prepare()
+    except CycleError as error:
+        circle = set(error.args[1])
+        for grant in grants:
+            if grant.member in circle and grant.role in circle:
+                yield Problem(grant.place, f"{grant.member} and {grant.role} have each other")
