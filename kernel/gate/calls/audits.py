@@ -134,6 +134,8 @@ class _Waiting:
             self._forget = self._reader.log.when_written(self.look)
 
     def _read(self, page: s.AuditPage) -> None:
+        if self._channel.over:
+            return
         if page.lines or self._loop.time() >= self._ends:
             self._stop()
             self._channel.reply(page)

@@ -1,7 +1,8 @@
 """Calls whose work takes long: done beside the loop, answered when it is done.
 
-Rules: an abi error of the work is the caller's and becomes the answer; anything else is a bug and reaches the loop. Who
-reads the audit log waits for others who do, has one reading under way at a time, and holds up nothing else.
+Rules: an abi error of the work is the caller's and becomes the answer; anything else is a bug and reaches the loop.
+What was done is done, also when the caller has left: `then` runs all the same, and its answer is not sent. Who reads
+the audit log waits for others who do, has one reading under way at a time, and holds up nothing else.
 """
 
 from __future__ import annotations
@@ -68,7 +69,6 @@ def _finish(future: asyncio.Future[Result], then: Callable[[Result], None], chan
         except Error as error:
             channel.fail(error)
         else:
-            if not channel.over:
-                then(result)
+            then(result)
 
     future.add_done_callback(done)
