@@ -74,7 +74,10 @@ class PolicyKeeper:
         return policy, PolicyChange(added, removed, self._membrane.epoch)
 
     async def apply(self, change: FileChange, by: Principal, epoch: int | None) -> PolicyChange:
-        """Make a change. Raises `Busy` when the policy is another than the caller has seen, `InvalidArgument`."""
+        """Make a change.
+
+        Raises `Busy` when the policy is another than the caller has seen, `InvalidArgument`, `DeviceError`.
+        """
         if self._busy or epoch not in (None, self._membrane.epoch):
             raise Busy("the policy has changed meanwhile", "look at the change again")
         self._busy = True

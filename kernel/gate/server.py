@@ -36,6 +36,7 @@ from llmos.kernel.security.identity.registry import Identity
 from llmos.kernel.security.membrane import Membrane
 from llmos.syscalls.abi.errors import (
     Busy,
+    DeviceError,
     Error,
     InvalidArgument,
     PermissionDenied,
@@ -58,8 +59,8 @@ _FLUSH_MILLISECONDS = 300
 
 _log = logging.getLogger("llmos.gate")
 
-_TAKEN_SECONDS = 1.0
-"""After so long a port that somebody has taken is tried again."""
+_AGAIN_SECONDS = 1.0
+"""After so long a port that somebody has taken and a key that the disk did not take are tried again."""
 
 _CUT_SECONDS = 0.05
 """How long a last message to a client has to leave before its connection is cut."""
@@ -139,7 +140,12 @@ class Gate:
 
     def switch_server_key(self) -> None:
         """Serve new connections with the key that was announced; those through a socket file go on."""
-        self._keyring.server.switch()
+        try:
+            self._keyring.server.switch()
+        except DeviceError as error:
+            _log.error("the old server key goes on: %s", error.message)
+            self._switching = self._loop.call_later(_AGAIN_SECONDS, self.switch_server_key)
+            return
         self._socket.setsockopt(zmq.CURVE_SECRETKEY, self._keyring.server.pair.secret.encode())
         self._bind_again(self._bound)
         self._recorder.happened(Kind.KEY, f"the server key is now {self._keyring.server.pair.public}")
@@ -156,7 +162,7 @@ class Gate:
                 _log.error("no new connections at %s: %s", endpoint, error.message)
                 taken.append(endpoint)
         if taken and not self._closed:
-            self._binding = self._loop.call_later(_TAKEN_SECONDS, self._bind_again, taken)
+            self._binding = self._loop.call_later(_AGAIN_SECONDS, self._bind_again, taken)
 
     def close(self) -> None:
         """End all calls, let the last answers out, and release the socket. May be called twice."""

@@ -9,7 +9,7 @@ import pytest
 
 from llmos.kernel.core.principal import SYSTEM, Principal
 from llmos.kernel.security.identity.keyring import Keyring
-from llmos.syscalls.abi.errors import AlreadyExists, Busy, InvalidArgument, NotFound
+from llmos.syscalls.abi.errors import AlreadyExists, Busy, DeviceError, InvalidArgument, NotFound
 from llmos.syscalls.abi.words import KeyKind
 from llmos.syscalls.wire.keys import api_key, load_key, new_keypair, pair_of_api_key
 
@@ -152,6 +152,38 @@ def test_a_switch_that_a_crash_cut_short_is_over(tmp_path: Path) -> None:
     again = Keyring.open(tmp_path)
     assert again.server.pair == rotation.pair
     assert again.server.rotation is None
+
+
+def test_what_the_disk_refuses_is_an_error_and_changes_nothing(tmp_path: Path) -> None:
+    keyring, pair = Keyring.open(tmp_path), new_keypair()
+    # A folder in the place of the file: it cannot be replaced.
+    registry = tmp_path / "principals.toml"
+    registry.rename(tmp_path / "aside")
+    registry.mkdir()
+    with pytest.raises(DeviceError, match=r"principals\.toml cannot be written"):
+        keyring.enrol(ALICE, pair.public)
+    assert keyring.find(pair.public) is None
+    registry.rmdir()
+    (tmp_path / "aside").rename(registry)
+    keyring.enrol(ALICE, pair.public)
+    assert holder(keyring, pair.public) == ALICE
+
+
+def test_a_switch_that_the_disk_refuses_can_be_tried_again(tmp_path: Path) -> None:
+    server = Keyring.open(tmp_path).server
+    old, following = server.pair, server.rotate(0.0).pair
+    published = tmp_path / "server.pub"
+    published.unlink()
+    published.mkdir()
+    with pytest.raises(DeviceError):
+        server.switch()
+    assert server.pair == old
+    assert server.rotation is not None
+    published.rmdir()
+    server.switch()
+    assert server.pair == following
+    assert Keyring.open(tmp_path).server.pair == following
+    assert published.read_text().strip() == following.public
 
 
 def test_secrets_are_in_no_text_of_the_keys(tmp_path: Path) -> None:

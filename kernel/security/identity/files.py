@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from llmos.syscalls.abi.errors import DeviceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +20,17 @@ class Stamp:
     inode: int
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into a `DeviceError`, which is the caller's to hear."""
+    try:
+        yield
+    except OSError as error:
+        raise DeviceError(f"{path} cannot be written: {error.strerror or error}", "llmosctl doctor") from None
+
+
 def replace_file(path: Path, text: str, mode: int) -> None:
-    """Write a file whole; it is on the disk when this returns."""
+    """Write a file whole; it is on the disk when this returns. Raises `OSError`."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

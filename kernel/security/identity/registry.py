@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from llmos.kernel.core.principal import DEFAULT_TENANT, Principal, check_name
-from llmos.kernel.security.identity.files import replace_file
+from llmos.kernel.security.identity.files import replace_file, writing
 from llmos.syscalls.abi.errors import InvalidArgument
 from llmos.syscalls.abi.words import KeyKind, Record
 from llmos.syscalls.wire.keys import is_public_key
@@ -75,8 +75,9 @@ def read_registry(path: Path) -> dict[str, Identity]:
 
 
 def write_registry(path: Path, identities: Iterable[Identity]) -> None:
-    """Replace the file; it is on the disk when this returns."""
-    replace_file(path, "\n".join(map(_block, identities)), 0o600)
+    """Replace the file; it is on the disk when this returns. Raises `DeviceError`."""
+    with writing(path):
+        replace_file(path, "\n".join(map(_block, identities)), 0o600)
 
 
 def _identity(entry: _Entry) -> Identity:

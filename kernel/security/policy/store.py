@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmos.kernel.security.identity.files import Stamp, replace_file, stamp_of, sync_folder
+from llmos.kernel.security.identity.files import Stamp, replace_file, stamp_of, sync_folder, writing
 from llmos.kernel.security.policy.decisions import SHIPPED_ROLES, Policy
 from llmos.kernel.security.policy.document import Document, Source, parse, read_sources
 from llmos.syscalls.abi.errors import InvalidArgument, NotFound, NotSupported
@@ -60,15 +60,19 @@ class PolicyStore:
         return self._compile(self._changed(changes))
 
     def write(self, change: FileChange) -> None:
-        """Make a change that was compiled before; it is on the disk when this returns."""
+        """Make a change that was compiled before; it is on the disk when this returns. Raises `DeviceError`."""
         path = self._place / change.name
-        self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if change.text is None:
-            path.unlink(missing_ok=True)
-            sync_folder(self._place)
-        else:
-            replace_file(path, change.text, 0o600)
-        self._stamps = self._now()
+        with writing(path):
+            self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if change.text is None:
+                path.unlink(missing_ok=True)
+                sync_folder(self._place)
+            else:
+                replace_file(path, change.text, 0o600)
+        # Of this file alone: another one that somebody has edited since it was read is touched still.
+        self._stamps = {name: stamp for name, stamp in self._stamps.items() if name != change.name}
+        if (stamp := stamp_of(path)) is not None:
+            self._stamps[change.name] = stamp
 
     @property
     def touched(self) -> bool:
