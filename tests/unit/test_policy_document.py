@@ -198,6 +198,17 @@ def test_a_model_of_ones_own_decides_as_it_says(tmp_path: Path) -> None:
     assert answers == [True, False]
 
 
+def test_a_question_that_a_model_of_ones_own_cannot_evaluate_is_denied(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = tmp_path / "model.conf"
+    model.write_text(SHIPPED_MODEL.read_text().replace("m = (", 'm = 1 / (r.act != "ctx.read") > 0 && (', 1))
+    policy = Policy(document("p, any, *, **, sys.*, allow\np, any, *, **, ctx.*, allow\n"), model)
+    answers = [policy.decide(Question(ALICE, "acme", "sys:/", action)).allowed for action in ("sys.info", "ctx.read")]
+    assert answers == [True, False]
+    assert "does not evaluate" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [

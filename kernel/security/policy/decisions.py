@@ -2,11 +2,13 @@
 
 Casbin evaluates the matcher and the effect of the model over the rules that the index finds for the question; with a
 model of one's own, whose matcher may mean anything, over all rules. It does not know calls or caches. Rules: a policy
-never changes; one thread only; what does not evaluate is refused when the policy is made, not when it is asked.
+never changes; one thread only; what does not evaluate is refused when the policy is made, and what a model of one's own
+cannot evaluate for one question after all is denied.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,8 +33,19 @@ MOST_ROLES_TRIED = 100
 
 _REQUEST = ["sub", "role", "home", "dom", "obj", "act", "env"]
 _RULE = ["sub", "dom", "obj", "act", "eft", "when"]
-_UNEVALUABLE = (InvalidExpression, RuntimeError, ValueError, TypeError, AttributeError, SyntaxError, LookupError)
+_UNEVALUABLE = (
+    InvalidExpression,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    SyntaxError,
+    LookupError,
+    ArithmeticError,
+)
 """What an evaluator raises when a matcher or an effect makes no sense to it."""
+
+_log = logging.getLogger("llmos.security")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +106,13 @@ class Policy:
             if not fitting:
                 return Decision(False, None)
             self._rules.policy = [rule.fields() for rule in fitting]
-        allowed, explained = self.enforcer.enforce_ex(*self.request(question))
-        if self._narrow:
+            allowed, _ = self.enforcer.enforce_ex(*self.request(question))
             return Decision(allowed, _deciding(fitting, question.circumstances, allowed))
+        try:
+            allowed, explained = self.enforcer.enforce_ex(*self.request(question))
+        except _UNEVALUABLE as error:
+            _log.error("denied, because security.model does not evaluate: %s for %s", error, question)
+            return Decision(False, None)
         return Decision(allowed, self._by_fields.get(tuple(explained)))
 
     def request(self, question: Question) -> tuple[object, ...]:
