@@ -41,6 +41,9 @@ from llmos.syscalls.abi.words import Pid, Record
 _SEE = "proc.info"
 _MOST_DECISIONS = 1 << 16
 
+_MOST_NAMED = 5
+"""Roles and contacts that a denial names: somebody reads it, and one record of the audit log keeps it."""
+
 Kept = TypeVar("Kept")
 
 _Key = tuple[str, str, str, str, str, object, object]
@@ -189,8 +192,8 @@ class Membrane:
             question=question,
             target=target,
             reason=reason_of(self.policy.considered(question)),
-            roles=self.policy.roles_that_may(question),
-            contacts=self.holders.admins(question.principal.tenant),
+            roles=self.policy.roles_that_may(question)[:_MOST_NAMED],
+            contacts=self.holders.admins(question.principal.tenant)[:_MOST_NAMED],
         )
 
     def _hidden(self, principal: Principal, target: Target) -> bool:

@@ -100,6 +100,14 @@ def test_a_denial_says_what_who_which_rule_which_role_whom_to_ask_and_its_id() -
     assert told.contacts == ("chief",)
 
 
+def test_a_denial_names_a_few_of_many_roles_and_its_record_is_whole() -> None:
+    text = "".join(f"p, role:{letter * 60}, *, proc:/**, proc.signal, allow\n" for letter in "abcdefghijklmnop")
+    denial = denied(membrane(text, shipped=False), BOB, "proc.signal", m.OnProcess(ALICES)).denial
+    assert len(denial.roles) == 5
+    assert len(denial.record()) < 1024
+    assert Told.read(denial.record()).contacts == ("chief",)
+
+
 def test_a_denial_names_the_rule_that_denies_or_the_condition_that_was_not_met() -> None:
     gate = membrane("\n\np, role:developer, acme, proc:/$self/*, gen.*, deny\n")
     assert "own.csv:3 denies it" in denied(gate, ALICE, "gen.generate", m.Generate(ALICES)).denial.error().message
