@@ -8,6 +8,7 @@ themselves, which in earnest is on other machines.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -61,7 +62,7 @@ def serve(orders: Attack) -> None:
         sockets = [_client(context, orders, kinds[number % len(kinds)]) for number in range(orders.clients)]
         print("ready", flush=True)
         while orders.pause is None:
-            time.sleep(3600)
+            signal.pause()
         while True:
             # One after the other gives up and comes anew: whoever is made to wait does not stay.
             for number in range(orders.clients):

@@ -83,6 +83,8 @@ def _slots(pager: Pager) -> None:
         )
     for page in pager.pages:
         _page(pager, page)
+    held: Counter[str] = Counter(page.account for page in pager.pages if page.references)
+    _hold(pager.held == held, "pages that are referred to are charged to their accounts")
     leaving = sum(pending.direction is Direction.DEVICE_TO_HOST for pending in pager.pending.values())
     _hold(leaving == pager.leaving == sum(page.leaving for page in pager.pages), "pages that leave are counted")
 

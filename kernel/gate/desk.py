@@ -120,11 +120,9 @@ class Desk:
             self._recorder.failed(who, frame.call, error)
             self._fail(client, frame.id, error)
             return
-        self._perform(client, frame.id, authorized, call, request, channel)
+        self._perform(authorized, call, request, channel)
 
-    def _perform(
-        self, client: Client, id: int, authorized: Authorized, call: Call, request: Record, channel: Channel
-    ) -> None:
+    def _perform(self, authorized: Authorized, call: Call, request: Record, channel: Channel) -> None:
         try:
             self._dispatch(authorized, call, request, channel)
         except Denied as denied:
