@@ -31,6 +31,7 @@ from llmos.kernel.security.audit.log import AuditLog
 from llmos.kernel.security.identity.keyring import ADMIN, Keyring
 from llmos.kernel.security.identity.registry import Identity
 from llmos.kernel.security.membrane import Membrane
+from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import Owner
 from llmos.kernel.security.policy.cases import load_cases, run_cases
 from llmos.kernel.security.policy.decisions import SHIPPED_ROLES, Policy, Question
@@ -194,6 +195,9 @@ class _Kernel:
 
     def owner_of(self, pid: Pid) -> Owner | None:
         return {_OWN: Owner(ADMIN, SYSTEM), _OTHERS: Owner("bob", "acme")}.get(pid)
+
+    def file_of(self, descriptor: int) -> FilePath | None:
+        return FilePath(ADMIN, ("file",)) if descriptor == _OWN else None
 
 
 def _perform(_: Authorized, call: Call, request: Record, channel: Channel) -> None:

@@ -17,6 +17,7 @@ from bench.report import Fact, Findings, compare, percentile
 from llmos.kernel.core.principal import Principal
 from llmos.kernel.security.identity.registry import Identity
 from llmos.kernel.security.membrane import Membrane
+from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import Owner
 from llmos.kernel.security.policy.decisions import SHIPPED_ROLES, Policy, Question
 from llmos.kernel.security.policy.document import Source, parse, read_sources
@@ -37,6 +38,10 @@ class _World:
     def owner_of(self, pid: Pid) -> Owner | None:
         """Ann, whatever the process."""
         return Owner("ann", "t0")
+
+    def file_of(self, descriptor: int) -> FilePath | None:
+        """No file is open."""
+        return None
 
     def named(self, name: str) -> Identity | None:
         """Nobody has a key."""

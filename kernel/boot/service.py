@@ -12,6 +12,7 @@ from llmos.kernel.boot.security import Security
 from llmos.kernel.boot.settings import Settings
 from llmos.kernel.core.authority import Authorized
 from llmos.kernel.gate.channel import Channel
+from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import Owner
 from llmos.syscalls.abi.table import Call
 from llmos.syscalls.abi.words import Pid, Record
@@ -42,6 +43,10 @@ class Service(Protocol):
 
     def owner_of(self, pid: Pid) -> Owner | None:
         """Whose a process is; None when there is no such process."""
+        ...
+
+    def file_of(self, descriptor: int) -> FilePath | None:
+        """Which file is open under a descriptor; None when none is."""
         ...
 
     @property

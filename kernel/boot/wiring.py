@@ -29,8 +29,10 @@ from llmos.kernel.gate.calls.policies import PolicyCalls
 from llmos.kernel.gate.calls.processes import ProcessCalls, Sources
 from llmos.kernel.gate.calls.system import Facts, SystemCalls
 from llmos.kernel.gate.calls.table import Handlers
+from llmos.kernel.gate.calls.to_come import CallsToCome
 from llmos.kernel.gate.channel import Channel
 from llmos.kernel.loop.shell import Model, Shell
+from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import Owner
 from llmos.syscalls.abi.table import Call
 from llmos.syscalls.abi.words import Pid, Record
@@ -56,6 +58,9 @@ class KernelService:
     def owner_of(self, pid: Pid) -> Owner | None:
         process = self._shell.kernel.table.find(pid)
         return Owner(process.principal, process.tenant) if process is not None else None
+
+    def file_of(self, descriptor: int) -> FilePath | None:
+        return None
 
     def begin(self, security: Security) -> None:
         self._handlers = _handlers(self._boot, self._shell, self._default_model, security)
@@ -104,6 +109,7 @@ def _handlers(boot: Boot, shell: Shell, default_model: str, security: Security) 
         IdentityCalls(security.keyring, membrane, recorder, gate.revoke, gate.announce_server_key),
         PolicyCalls(boot.loop, security.keeper, membrane, security.keyring, recorder, reader, security.audit),
         AuditCalls(boot.loop, membrane, reader, security.audit),
+        CallsToCome(),
     )
     return Handlers(group.handlers() for group in groups)
 

@@ -133,7 +133,7 @@ def truncate(kernel: KernelState, pid: Pid, length: int, now: float) -> list[Eff
     pager = engine.pager
     if pager is not None:
         trim(process, pager, length)
-    if process.state is State.WAITING and not process.tokens:
+    if process.state is State.WAITING and process.at_rest is State.NEW:
         process.move(State.NEW, now, "has no context")
     return []
 
@@ -187,6 +187,28 @@ def throttle(kernel: KernelState, pid: Pid, on: bool, now: float) -> list[Effect
     elif not on and process.state is State.WAITING:
         process.preempted = True
         continue_(engine, process, now, "its reader keeps up again")
+    return []
+
+
+def await_(kernel: KernelState, pid: Pid, what: str, now: float) -> list[Effect]:
+    """The process waits for something from outside; what it computes meanwhile goes on."""
+    process = kernel.table.living(pid)
+    process.awaits.append(what)
+    process.note(now, f"waits for {what}")
+    if process.state is State.NEW:
+        process.move(State.WAITING, now, f"waits for {what}")
+    return []
+
+
+def resume(kernel: KernelState, pid: Pid, what: str, now: float) -> list[Effect]:
+    """A wait is over."""
+    process = kernel.table.find(pid)
+    if process is None or what not in process.awaits:
+        return []
+    process.awaits.remove(what)
+    process.note(now, f"no longer waits for {what}")
+    if process.state is State.WAITING and process.run is None and process.at_rest is State.NEW:
+        process.move(State.NEW, now, "has no context")
     return []
 
 

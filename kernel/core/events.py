@@ -139,6 +139,22 @@ class Throttle:
 
 
 @dataclass(frozen=True, slots=True)
+class Await:
+    """Somebody waits in the name of the process for `what`: a message, a tool. It is `waiting` when it is at rest."""
+
+    pid: Pid
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """One wait for `what` is over, by what came or by its end; without effect on a process that is gone."""
+
+    pid: Pid
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class EngineUp:
     """The engine of a model is ready."""
 
@@ -194,6 +210,8 @@ CallEvent = (
     | Generate
     | EndGeneration
     | Throttle
+    | Await
+    | Resume
     | SetDraining
 )
 """What happens on somebody's behalf: performing one needs the membrane's proof."""

@@ -67,6 +67,10 @@ class Kernel(KernelState):
                 return calls.end_generation(self, pid, stopped, now)
             case ev.Throttle(pid, on):
                 return calls.throttle(self, pid, on, now)
+            case ev.Await(pid, what):
+                return calls.await_(self, pid, what, now)
+            case ev.Resume(pid, what):
+                return calls.resume(self, pid, what, now)
             case _:
                 assert_never(event)
 

@@ -91,6 +91,7 @@ def bury(
         release_all(process, engine.pager)
     engine.swapping.pop(process.pid, None)
     process.exit = exit
+    process.awaits.clear()
     effects.append(Exited(process.pid, exit.code, exit.reason))
     effects.extend(Reaped(pid) for pid in table.bury(process))
     return effects

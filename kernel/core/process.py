@@ -141,6 +141,8 @@ class Process:
     run: Run | None = None
     exit: Exit | None = None
     pending_signals: int = 0
+    awaits: list[str] = field(default_factory=list)
+    """What is waited for in its name, from outside: messages, tools."""
     swapping_out: bool = False
     swapping_in: bool = False
     swap_moved: int = 0
@@ -209,7 +211,7 @@ class Process:
     @property
     def at_rest(self) -> State:
         """The state in which it has nothing to do."""
-        return State.WAITING if self.tokens else State.NEW
+        return State.WAITING if self.tokens or self.awaits else State.NEW
 
     @property
     def outstanding(self) -> int:

@@ -62,6 +62,8 @@ def waiting_for(process: Process) -> str:
             return "swap"
         case State.WAITING if generation is not None and generation.throttled:
             return "its reader"
+        case State.WAITING if process.awaits and process.run is None:
+            return ", ".join(dict.fromkeys(process.awaits))
         case State.WAITING | State.NEW:
             return "input"
         case _:

@@ -26,10 +26,12 @@ ACTIONS: dict[type[ev.CallEvent], frozenset[str]] = {
     ev.Generate: frozenset({"gen.generate"}),
     ev.EndGeneration: frozenset({"gen.cancel", "gen.generate"}),
     ev.Throttle: frozenset({"gen.generate"}),
+    ev.Await: frozenset({"ipc.receive", "ctx.append"}),
+    ev.Resume: frozenset({"ipc.receive", "ctx.append"}),
     ev.SetDraining: frozenset({"sys.drain"}),
 }
-"""Which calls may tell which events. A process that cannot take its system message is taken away again, hence
-`proc.spawn` on more than itself.
+"""Which calls may tell which events. Who may append to a process may let it wait for a tool. A process that cannot take
+its system message is taken away again, hence `proc.spawn` on more than itself.
 """
 
 

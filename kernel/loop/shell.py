@@ -52,6 +52,8 @@ class Shell:
         self.on_engine_change: Callable[[], None] = lambda: None
         self.on_displaced: Callable[[Process, Process], None] = lambda victim, winner: None
         """Called when a process had to give way to one of another principal."""
+        self.on_exited: list[Callable[[Pid], None]] = []
+        """Called with the pid of every process that has exited."""
         self._supervisors = {name: Supervisor(loop, model.launcher, self) for name, model in models.items()}
         self._generations: dict[Pid, GenerationInProgress] = {}
         self._exits: dict[Pid, list[OnExit]] = {}
@@ -218,6 +220,8 @@ class Shell:
             self.kernel.handle(ev.Reap(pid), self.now)
         for callback in waiting:
             callback(exit)
+        for told in self.on_exited:
+            told(pid)
         self._tell_idle()
 
     def _tell_idle(self) -> None:

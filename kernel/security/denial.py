@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llmos.kernel.security.objects import Target
+from llmos.kernel.security.objects import UNKNOWN_DESCRIPTOR, Target
 from llmos.kernel.security.policy.decisions import Considered, Question
 from llmos.kernel.security.policy.document import Effect
 from llmos.syscalls.abi.errors import Error, NoSuchProcess, NotFound, PermissionDenied
@@ -29,10 +29,8 @@ class Denial:
 
     def error(self) -> Error:
         """What the caller is told."""
-        if self.hidden and self.target.pid is not None:
-            return no_such_process(self.target.pid)
         if self.hidden:
-            return no_such_key(self.target.object.rpartition("/")[2])
+            return no_such(self.target)
         who = self.question.principal
         remedy = f"the role {' or '.join(self.roles)} may" if self.roles else "no role may"
         return PermissionDenied(
@@ -60,6 +58,23 @@ class Told:
         reason, _, rest = record.partition("; roles: ")
         roles, _, contacts = rest.partition("; ask: ")
         return cls(reason, tuple(roles.split()), tuple(contacts.split()))
+
+
+def no_such(target: Target) -> Error:
+    """The error of an object that does not exist, or that the caller may not know of."""
+    if target.pid is not None:
+        return no_such_process(target.pid)
+    kind, _, rest = target.object.partition(":/")
+    if kind == "key":
+        return no_such_key(rest.rpartition("/")[2])
+    if rest.startswith(UNKNOWN_DESCRIPTOR):
+        number = rest.removeprefix(UNKNOWN_DESCRIPTOR)
+        return NotFound(f"no file is open under the descriptor {number}", "open it; a descriptor ends with its process")
+    return NotFound(f"there is no {_KINDS.get(kind, kind)} {rest!r}", "look at its name again")
+
+
+_KINDS = {"mem": "memory", "fs": "file", "topic": "topic", "tool": "tool"}
+"""What objects are called, by the first part of their names."""
 
 
 def no_such_process(pid: Pid) -> NoSuchProcess:

@@ -11,14 +11,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 
+from msgspec import Raw
+
 from llmos.kernel.core.principal import SYSTEM, Principal
 from llmos.kernel.security.identity.registry import Identity
 from llmos.kernel.security.membrane import Denied, Membrane
+from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import Owner
 from llmos.kernel.security.policy.decisions import SHIPPED_ROLES, Policy
 from llmos.kernel.security.policy.document import parse, read_sources
+from llmos.syscalls.abi import files as f
+from llmos.syscalls.abi import mail
+from llmos.syscalls.abi import memory as mem
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi import security as s
+from llmos.syscalls.abi import tools as t
 from llmos.syscalls.abi.errors import Error
 from llmos.syscalls.abi.table import CALLS, Call, Subject
 from llmos.syscalls.abi.words import Pid, Record, Signal
@@ -26,6 +33,7 @@ from llmos.syscalls.abi.words import Pid, Record, Signal
 ROLES = ("admin", "operator", "developer", "app", "auditor", "viewer")
 TENANT, OTHER_TENANT = "acme", "beta"
 COLLEAGUE, STRANGER = Principal("colleague", "developer", TENANT), Principal("stranger", "developer", OTHER_TENANT)
+_BODY = Raw(b"\xc0")
 SPARE_KEY = "0" * 40
 """A public key that nobody has."""
 
@@ -142,6 +150,10 @@ class _World:
         person = self._people[pid - 2]
         return Owner(person.name, person.tenant)
 
+    def file_of(self, descriptor: int) -> FilePath | None:
+        """Everybody has a file open under the number of their process."""
+        return FilePath(self._people[descriptor - 2].name, ("file",))
+
     def named(self, name: str) -> Identity | None:
         """Everybody's identity."""
         return next((Identity(who, SPARE_KEY, 0.0) for who in self._people if who.name == name), None)
@@ -156,7 +168,17 @@ def _request(call: Call, whose: Whose, pid: Pid, name: str) -> Record | None:
     match call.subject:
         case Subject.PROCESS:
             return _on_process(call, pid)
-        case Subject.OWN | Subject.SELF:
+        case Subject.MAILBOX:
+            return _on_mailbox(call, pid)
+        case Subject.DESCRIPTOR:
+            return _on_descriptor(call, pid)
+        case Subject.FILE:
+            return _on_file(call, f"/home/{name}/file")
+        case Subject.MEMORY:
+            return _in_memory(call, f"{name}/notes")
+        case Subject.TOPIC | Subject.TOOL:
+            return _named(call, f"{name}/thing", pid)
+        case Subject.OWN | Subject.SELF | Subject.TOOLS:
             return _own(call) if whose is Whose.OWN else None
         case Subject.SYSTEM | Subject.POLICY | Subject.SERVER_KEY:
             return _of_daemon(call) if whose is Whose.OTHER else None
@@ -176,8 +198,62 @@ def _on_process(call: Call, pid: Pid) -> Record:
             return m.Rewind(pid, 0)
         case "ctx.advise":
             return m.Advise(pid, True)
+        case "ipc.send":
+            return mail.Send(pid, _BODY)
         case _:
             return call.request(pid=pid)
+
+
+def _on_mailbox(call: Call, pid: Pid) -> Record:
+    return mail.Acknowledge((1,), pid) if call.name == "ipc.acknowledge" else call.request(pid=pid)
+
+
+def _on_descriptor(call: Call, descriptor: int) -> Record:
+    match call.name:
+        case "fs.write":
+            return f.FileWrite(descriptor, b"")
+        case "fs.seek":
+            return f.FileSeek(descriptor, 0)
+        case _:
+            return call.request(fd=descriptor)
+
+
+def _on_file(call: Call, path: str) -> Record:
+    match call.name:
+        case "fs.rename":
+            return f.FileRename(path, path)
+        case "fs.restore":
+            return f.FileRestore(path, 1)
+        case _:
+            return call.request(path=path)
+
+
+def _in_memory(call: Call, namespace: str) -> Record:
+    match call.name:
+        case "mem.put":
+            return mem.MemoryPut("text", namespace)
+        case "mem.search":
+            return mem.MemorySearch("text", namespace)
+        case "mem.rollback":
+            return mem.MemoryRollback("1", 1, namespace)
+        case "mem.get" | "mem.history":
+            return call.request(id="1", namespace=namespace)
+        case _:
+            return call.request(namespace=namespace)
+
+
+def _named(call: Call, name: str, pid: Pid) -> Record:
+    match call.name:
+        case "ipc.publish":
+            return mail.Publish(name, _BODY)
+        case "ipc.subscribe":
+            return mail.Subscribe(name)
+        case "ipc.unsubscribe":
+            return mail.Unsubscribe(name, pid)
+        case "tool.answer":
+            return t.ToolAnswer(name, 1)
+        case _:
+            return call.request(name=name)
 
 
 def _own(call: Call) -> Record:

@@ -19,7 +19,7 @@ from typing import TypeVar
 from llmos.kernel.core.authority import SEAL, Authorized
 from llmos.kernel.core.principal import SYSTEM, Principal
 from llmos.kernel.core.sharing import Breadth, ShareScope
-from llmos.kernel.security.denial import Denial, no_such_key, no_such_process, reason_of
+from llmos.kernel.security.denial import Denial, no_such, reason_of
 from llmos.kernel.security.objects import (
     NOBODY,
     Holders,
@@ -110,6 +110,10 @@ class Membrane:
         owner = self.owners.owner_of(pid) or NOBODY
         return self._authorize(principal, process_target(pid, owner), action, NOTHING)
 
+    def authorize_target(self, principal: Principal, target: Target, action: str) -> Authorized:
+        """Let the principal do this to one more object that a call names, as `fs.rename` where the file goes."""
+        return self._authorize(principal, target, action, NOTHING)
+
     def permits(self, principal: Principal, target: Target, action: str) -> bool:
         """Whether the principal may do this; nothing is done, so a no is no denial. Asked before what is shown is."""
         self._go_with_the_time()
@@ -158,7 +162,7 @@ class Membrane:
         if isinstance(decided, Denial):
             raise Denied(decided)
         if target.missing:
-            raise no_such_process(target.pid) if target.pid is not None else no_such_key(target.object.split("/")[-1])
+            raise no_such(target)
         return decided
 
     def _decide(self, principal: Principal, target: Target, action: str, attributes: Attributes) -> Authorized | Denial:

@@ -11,14 +11,17 @@ from typing import Final, Protocol, assert_never
 
 from llmos.kernel.core.principal import DEFAULT_TENANT, SYSTEM, Principal, check_name
 from llmos.kernel.security.identity.registry import Identity
+from llmos.kernel.security.names import TENANT_SIGN, FilePath, OwnedName, file_path, owned_name
 from llmos.kernel.security.policy.conditions import NOTHING, UNLIMITED, Attributes
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi import security as s
+from llmos.syscalls.abi.memory import DEFAULT_NAMESPACE
 from llmos.syscalls.abi.table import Call, Subject
 from llmos.syscalls.abi.words import Pid, Record
 
 SYSTEM_OBJECT = "sys:/"
 POLICY_OBJECT = "policy:/"
+UNKNOWN_DESCRIPTOR = "?/"
 SERVER_KEY_OBJECT = f"key:/{SYSTEM}/server"
 
 
@@ -59,6 +62,10 @@ class Owners(Protocol):
         """Whose a process is; None when there is no such process."""
         ...
 
+    def file_of(self, descriptor: int) -> FilePath | None:
+        """Which file is open under a descriptor; None when none is."""
+        ...
+
     @property
     def default_model(self) -> str:
         """The model of a process that names none."""
@@ -92,6 +99,16 @@ def share_target(scope: str, principal: Principal) -> Target:
     return Target(f"share:/{scope}", principal.tenant)
 
 
+def file_target(path: FilePath, principal: Principal, holders: Holders) -> Target:
+    """A file or directory in somebody's home."""
+    return _of_owner(f"fs:{path}", path.owner, principal, holders)
+
+
+def named_by(kind: str, name: OwnedName, principal: Principal, holders: Holders) -> Target:
+    """Something that has an owner: a namespace of memory, a topic, a tool."""
+    return _of_owner(f"{kind}:/{name.owner}/{name.name}", name.owner, principal, holders)
+
+
 def key_tenant(request: s.CreateKey | s.ListKeys, principal: Principal) -> str:
     """The tenant that a call about keys means."""
     own = DEFAULT_TENANT if principal.tenant == SYSTEM else principal.tenant
@@ -104,7 +121,10 @@ def target_of(principal: Principal, call: Call, request: Record, owners: Owners,
         case Subject.PROCESS:
             pid = Pid(request.pid)  # type: ignore[attr-defined] # the table says so, and a test walks it
             return process_target(pid, owners.owner_of(pid) or NOBODY)
-        case Subject.OWN:
+        case Subject.MAILBOX if request.pid is not None:  # type: ignore[attr-defined]
+            pid = Pid(request.pid)  # type: ignore[attr-defined]
+            return process_target(pid, owners.owner_of(pid) or NOBODY)
+        case Subject.OWN | Subject.MAILBOX:
             return processes_target(Owner(principal.name, principal.tenant))
         case Subject.SYSTEM:
             return SYSTEM_TARGET
@@ -119,6 +139,21 @@ def target_of(principal: Principal, call: Call, request: Record, owners: Owners,
         case Subject.AUDIT:
             tenant = SYSTEM if isinstance(request, m.Nothing) else _audit_tenant(request, principal)
             return Target(f"audit:/{tenant}", tenant)
+        case Subject.MEMORY:
+            namespace = request.namespace or DEFAULT_NAMESPACE  # type: ignore[attr-defined]
+            return named_by("mem", owned_name(namespace, principal.name, "namespace"), principal, holders)
+        case Subject.TOPIC:
+            topic = owned_name(request.topic, principal.name, "topic")  # type: ignore[attr-defined]
+            return named_by("topic", topic, principal, holders)
+        case Subject.TOOL:
+            tool = owned_name(request.name, principal.name, "tool")  # type: ignore[attr-defined]
+            return named_by("tool", tool, principal, holders)
+        case Subject.TOOLS:
+            return Target(f"tool:/{principal.name}/*", principal.tenant)
+        case Subject.FILE:
+            return file_target(file_path(request.path, principal.name), principal, holders)  # type: ignore[attr-defined]
+        case Subject.DESCRIPTOR:
+            return _descriptor_target(request.fd, principal, owners, holders)  # type: ignore[attr-defined]
         case _:
             assert_never(call.subject)
 
@@ -128,9 +163,10 @@ def named_target(object: str, principal: Principal, holders: Holders) -> Target:
     kind, _, rest = object.partition(":/")
     first = rest.partition("/")[0]
     match kind:
-        case "proc" | "mem":
-            holder = holders.named(first)
-            return Target(object, NOBODY.tenant if holder is None else holder.principal.tenant)
+        case "proc" | "mem" | "topic" | "tool":
+            return Target(object, _tenant_of(first, holders))
+        case "fs":
+            return Target(object, _tenant_of(rest.split("/")[1] if "/" in rest else "", holders))
         case "key" | "audit":
             return Target(object, first)
         case "share":
@@ -159,6 +195,28 @@ def attributes_of(request: Record, owners: Owners) -> Attributes:
 
 _ASKING = frozenset({m.Spawn, m.Renice, m.SetLimits, s.CreateKey})
 """Requests that ask for something; looked up first, because it is on the path of every call."""
+
+
+def _of_owner(object: str, owner: str, principal: Principal, holders: Holders) -> Target:
+    if owner == principal.name:
+        return Target(object, principal.tenant, owner=Owner(owner, principal.tenant))
+    tenant = _tenant_of(owner, holders)
+    return Target(object, tenant, owner=NOBODY if tenant == NOBODY.tenant else Owner(owner, tenant))
+
+
+def _tenant_of(owner: str, holders: Holders) -> str:
+    """The tenant of a principal, and of a tenant itself."""
+    if owner.startswith(TENANT_SIGN):
+        return owner.removeprefix(TENANT_SIGN)
+    holder = holders.named(owner)
+    return NOBODY.tenant if holder is None else holder.principal.tenant
+
+
+def _descriptor_target(descriptor: int, principal: Principal, owners: Owners, holders: Holders) -> Target:
+    path = owners.file_of(descriptor)
+    if path is None:
+        return Target(f"fs:/{UNKNOWN_DESCRIPTOR}{descriptor}", NOBODY.tenant, owner=NOBODY)
+    return file_target(path, principal, holders)
 
 
 def _keys_target(principal: Principal, request: Record, holders: Holders) -> Target:

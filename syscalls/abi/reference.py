@@ -82,7 +82,7 @@ def _records_in(info: inspect.Type) -> Iterator[type[Record]]:
         case inspect.UnionType(types=parts) | inspect.TupleType(item_types=parts):
             for part in parts:
                 yield from _records_in(part)
-        case inspect.VarTupleType(item_type=item):
+        case inspect.VarTupleType(item_type=item) | inspect.DictType(value_type=item):
             yield from _records_in(item)
         case _:
             return
@@ -106,6 +106,13 @@ def _describe(info: inspect.Type) -> str:
             return _number(info)
         case inspect.BoolType():
             return "boolean"
+        case inspect.BytesType(max_length=longest):
+            return "bytes" + (f", {longest} at most" if longest is not None else "")
+        case inspect.DictType(key_type=key, value_type=value, max_length=longest):
+            most = f", {longest} at most" if longest is not None else ""
+            return f"map of {_describe(key)} to {_describe(value)}{most}"
+        case inspect.RawType():
+            return "any value without extension types"
         case inspect.NoneType():
             return "nil"
         case _:
@@ -120,13 +127,15 @@ def _number(info: inspect.IntType | inspect.FloatType) -> str:
 
 def _default(field: inspect.Field) -> str:
     match field.default:
+        case default if default is NODEFAULT and field.default_factory is not NODEFAULT:
+            return "empty"
         case default if default is NODEFAULT:
             return "required"
         case None:
             return "nil"
         case Record():
             return "its defaults"
-        case ():
+        case () | "":
             return "empty"
         case bool(default):
             return str(default).lower()

@@ -8,8 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from llmos.syscalls.abi import files as f
+from llmos.syscalls.abi import mail
+from llmos.syscalls.abi import memory as mem
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi import security as s
+from llmos.syscalls.abi import tools as t
 from llmos.syscalls.abi.words import ProcessInfo, Record
 
 
@@ -19,6 +23,10 @@ class Subject(StrEnum):
     `PROCESS` is `proc:/OWNER/PID` of the request's pid, `OWN` is `proc:/CALLER/*`, `SYSTEM` is `sys:/`, `SELF` is the
     caller's key `key:/TENANT/CALLER`, `KEY` that of the request's name, `KEYS` is `key:/TENANT/*`, `SERVER_KEY` is
     `key:/system/server`, `POLICY` is `policy:/`, `AUDIT` is `audit:/TENANT`.
+
+    `MEMORY` is `mem:/OWNER/NAME` of the request's namespace, `FILE` is `fs:/home/OWNER/...` of its path, `DESCRIPTOR`
+    the same of the file that is open under its number, `MAILBOX` is `PROCESS` with a pid and `OWN` without, `TOPIC` is
+    `topic:/OWNER/NAME`, `TOOL` is `tool:/OWNER/NAME`, `TOOLS` is `tool:/CALLER/*`.
     """
 
     PROCESS = "process"
@@ -30,6 +38,13 @@ class Subject(StrEnum):
     SERVER_KEY = "server key"
     POLICY = "policy"
     AUDIT = "audit"
+    MEMORY = "memory"
+    FILE = "file"
+    DESCRIPTOR = "descriptor"
+    MAILBOX = "mailbox"
+    TOPIC = "topic"
+    TOOL = "tool"
+    TOOLS = "tools"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +86,37 @@ CALLS: tuple[Call, ...] = (
     Call("ctx.advise", Subject.PROCESS, m.Advise, m.Done, None, "say whether the pages will be needed soon"),
     Call("gen.generate", Subject.PROCESS, m.Generate, m.Generated, m.Chunk, "generate tokens"),
     Call("gen.cancel", Subject.PROCESS, m.OnProcess, m.Done, None, "end the running generation of a process"),
+    Call("mem.put", Subject.MEMORY, mem.MemoryPut, mem.MemoryRecord, None, "write an item", True),
+    Call("mem.get", Subject.MEMORY, mem.MemoryGet, mem.MemoryRecord, None, "read an item"),
+    Call("mem.search", Subject.MEMORY, mem.MemorySearch, mem.MemoryRecords, None, "find items", True),
+    Call("mem.list", Subject.MEMORY, mem.MemoryList, mem.MemoryRecords, None, "list items"),
+    Call("mem.forget", Subject.MEMORY, mem.MemoryForget, mem.Forgotten, None, "erase items"),
+    Call("mem.history", Subject.MEMORY, mem.MemoryHistory, mem.MemoryRecords, None, "list the versions of an item"),
+    Call("mem.rollback", Subject.MEMORY, mem.MemoryRollback, mem.RolledBack, None, "make an older version the latest"),
+    Call("fs.open", Subject.FILE, f.FileOpen, f.FileOpened, None, "open a file"),
+    Call("fs.read", Subject.DESCRIPTOR, f.FileRead, f.FileData, f.FileData, "read from an open file"),
+    Call("fs.write", Subject.DESCRIPTOR, f.FileWrite, f.FilePosition, None, "write to an open file", True),
+    Call("fs.seek", Subject.DESCRIPTOR, f.FileSeek, f.FilePosition, None, "move in an open file"),
+    Call("fs.close", Subject.DESCRIPTOR, f.FileClose, f.FileStat, None, "close an open file"),
+    Call("fs.stat", Subject.FILE, f.OnPath, f.FileStat, None, "describe a file"),
+    Call("fs.list", Subject.FILE, f.FileList, f.FileEntries, None, "list a directory"),
+    Call("fs.mkdir", Subject.FILE, f.FileMakeDirectory, f.FileStat, None, "make a directory"),
+    Call("fs.rename", Subject.FILE, f.FileRename, f.FileStat, None, "give a file another path"),
+    Call("fs.unlink", Subject.FILE, f.FileUnlink, m.Done, None, "remove a file"),
+    Call("fs.watch", Subject.FILE, f.FileWatch, m.Done, f.FileChanged, "tell what changes"),
+    Call("fs.versions", Subject.FILE, f.OnPath, f.KeptVersions, None, "list older contents of a file"),
+    Call("fs.restore", Subject.FILE, f.FileRestore, f.FileStat, None, "give a file an older content again"),
+    Call("ipc.send", Subject.PROCESS, mail.Send, mail.Sent, None, "send a message to a process", True),
+    Call("ipc.receive", Subject.MAILBOX, mail.Receive, mail.Received, None, "take messages"),
+    Call("ipc.acknowledge", Subject.MAILBOX, mail.Acknowledge, mail.Acknowledged, None, "be done with messages"),
+    Call("ipc.publish", Subject.TOPIC, mail.Publish, mail.Published, None, "send to all subscribers", True),
+    Call("ipc.subscribe", Subject.TOPIC, mail.Subscribe, m.Done, mail.Mail, "subscribe to a topic"),
+    Call("ipc.unsubscribe", Subject.TOPIC, mail.Unsubscribe, m.Done, None, "take a subscription back"),
+    Call("ipc.mailbox", Subject.PROCESS, mail.OnMailbox, mail.MailboxInfo, None, "describe a mailbox"),
+    Call("tool.register", Subject.TOOL, t.ToolRegister, m.Done, t.ToolCalled, "offer a tool"),
+    Call("tool.answer", Subject.TOOL, t.ToolAnswer, m.Done, None, "answer a call of a tool", True),
+    Call("tool.list", Subject.TOOLS, t.ToolList, t.Tools, None, "list tools"),
+    Call("tool.call", Subject.TOOL, t.ToolCall, t.ToolResult, None, "call a tool", True),
     Call("sec.whoami", Subject.SELF, m.Nothing, s.WhoAmI, None, "say who the caller is"),
     Call("sec.can", Subject.SELF, s.Can, s.Answer, None, "say whether the caller may do something"),
     Call("sec.why_denied", Subject.SELF, s.WhyDenied, s.Denial, None, "show a denial again"),

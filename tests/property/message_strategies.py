@@ -5,9 +5,16 @@ from __future__ import annotations
 from functools import cache
 
 from hypothesis import strategies as st
-from msgspec import inspect
+from msgspec import Raw, inspect, msgpack
 
 from llmos.syscalls.abi.words import Record
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.text(max_size=9) | st.binary(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+"""Any value that MessagePack has without extensions."""
 
 
 @cache
@@ -40,6 +47,12 @@ def values(info: inspect.Type) -> st.SearchStrategy[object]:
             return st.floats(above, bounds.le, allow_nan=False, exclude_min=bounds.gt is not None)
         case inspect.StrType() as bounds:
             return st.text(min_size=bounds.min_length or 0, max_size=min(bounds.max_length or 50, 50))
+        case inspect.BytesType() as bounds:
+            return st.binary(max_size=min(bounds.max_length or 50, 50))
+        case inspect.DictType(key_type=key, value_type=value):
+            return st.dictionaries(values(key), values(value), max_size=3)
+        case inspect.RawType():
+            return plain.map(lambda value: Raw(msgpack.encode(value)))
         case inspect.VarTupleType(item_type=item) as bounds:
             most = min(bounds.max_length if bounds.max_length is not None else 5, 5)
             return st.lists(values(item), min_size=bounds.min_length or 0, max_size=most).map(tuple)

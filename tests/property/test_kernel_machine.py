@@ -115,6 +115,12 @@ class KernelMachine(RuleBasedStateMachine):
         if pid is not None:
             self.attempt(ev.EndGeneration(pid, stopped))
 
+    @rule(number=pick, what=st.sampled_from(["a message", "a tool"]), over=st.booleans())
+    def wait(self, number: int, what: str, over: bool) -> None:
+        pid = self.process(number)
+        if pid is not None:
+            self.attempt(ev.Resume(pid, what) if over else ev.Await(pid, what))
+
     @rule(number=pick, on=st.booleans())
     def throttle(self, number: int, on: bool) -> None:
         pid = self.process(number)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import attributes_of
 from llmos.kernel.security.policy.decisions import Policy, Question
 from llmos.kernel.security.policy.document import Document, Effect
@@ -26,6 +27,9 @@ class NoOwners:
     default_model = "small"
 
     def owner_of(self, pid: Pid) -> None:
+        return None
+
+    def file_of(self, descriptor: int) -> FilePath | None:
         return None
 
 

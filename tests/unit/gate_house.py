@@ -26,6 +26,7 @@ from llmos.kernel.gate.server import Gate
 from llmos.kernel.security.audit.log import AuditLog
 from llmos.kernel.security.identity.keyring import Keyring
 from llmos.kernel.security.membrane import Membrane
+from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import Owner
 from llmos.kernel.security.policy.store import PolicyStore
 from llmos.syscalls.abi import messages as m
@@ -60,6 +61,10 @@ class TrivialKernel:
 
     def owner_of(self, pid: Pid) -> Owner | None:
         return self.owners.get(pid)
+
+    def file_of(self, descriptor: int) -> FilePath | None:
+        owner = self.owners.get(Pid(descriptor))
+        return FilePath(owner.name, ("file",)) if owner is not None else None
 
     def dispatch(self, authorized: Authorized, call: Call, request: Record, channel: Channel) -> None:
         self.callers.append(authorized.principal.name)

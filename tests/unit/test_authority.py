@@ -18,6 +18,7 @@ from llmos.kernel.gate.channel import Channel
 from llmos.kernel.loop import authority
 from llmos.kernel.ports.engine import SamplingParameters
 from llmos.kernel.security.membrane import Membrane
+from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import Owner
 from llmos.syscalls.abi.errors import Error
 from llmos.syscalls.abi.messages import Nothing
@@ -100,6 +101,7 @@ def _event(kind: type[ev.CallEvent], pid: Pid) -> ev.CallEvent:
         "max_tokens": 1,
         "ignore_eos": True,
         "stopped": False,
+        "what": "a message",
         "on": True,
         "parent": INIT,
         "name": "",
@@ -141,6 +143,9 @@ class AlicesWorld:
 
     def owner_of(self, pid: Pid) -> Owner | None:
         return Owner("alice", "default")
+
+    def file_of(self, descriptor: int) -> FilePath | None:
+        return FilePath("alice", ("file",))
 
 
 def alices(gate: Membrane, call: Call, pid: Pid) -> Authorized:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from llmos.drivers.simulator.engine import simulated_ready
 from llmos.kernel.core import effects as fx
 from llmos.kernel.core import events as ev
 from llmos.kernel.core.process import IllegalMove
 from llmos.kernel.core.sharing import Breadth, ShareScope
 from llmos.kernel.core.table import KEPT_EXITED
+from llmos.kernel.core.views import page_counts, waiting_for
 from llmos.syscalls.abi.errors import (
     Busy,
     DeviceError,
@@ -62,6 +64,44 @@ def test_an_end_token_stops_and_stays_in_the_context() -> None:
         house.signal(pid, Signal.KILL)
         house.handle(ev.Reap(pid))
     raise AssertionError("no generation met an end token")
+
+
+def test_a_process_waits_for_what_is_awaited_in_its_name_until_the_last_of_it_has_come() -> None:
+    house = Harness()
+    pid = house.spawn()
+    house.handle(ev.Await(pid, "a message"))
+    house.handle(ev.Await(pid, "the tool bob/weather"))
+    assert house.process(pid).state is State.WAITING
+    assert waiting_for(house.process(pid)) == "a message, the tool bob/weather"
+    house.handle(ev.Resume(pid, "a message"))
+    assert waiting_for(house.process(pid)) == "the tool bob/weather"
+    house.handle(ev.Resume(pid, "the tool bob/weather"))
+    assert house.process(pid).state is State.NEW
+    house.handle(ev.Resume(pid, "the tool bob/weather"))
+
+
+def test_a_process_that_waits_for_a_message_gives_its_pages_to_who_needs_them() -> None:
+    house = Harness(simulated_ready(device_pages=4, host_pages=16))
+    waiting = house.with_context(12)
+    house.generate(waiting, 2, ignore_eos=True)
+    house.run()
+    house.handle(ev.Await(waiting, "a message"))
+    held = page_counts(house.process(waiting)).device
+    other = house.with_context(14, first=3)
+    house.generate(other, 2, ignore_eos=True)
+    house.run()
+    assert page_counts(house.process(waiting)).device < held
+    assert house.process(waiting).recomputed_tokens == 0
+
+
+def test_what_is_awaited_in_the_name_of_a_process_ends_with_it() -> None:
+    house = Harness()
+    pid = house.with_context()
+    house.handle(ev.Await(pid, "a message"))
+    house.signal(pid, Signal.KILL)
+    house.handle(ev.Resume(pid, "a message"))
+    with pytest.raises(NoSuchProcess):
+        house.handle(ev.Await(pid, "a message"))
 
 
 def test_an_illegal_move_raises_with_the_history() -> None:

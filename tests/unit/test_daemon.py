@@ -18,6 +18,7 @@ from llmos.kernel.boot.security import Security
 from llmos.kernel.boot.service import Boot
 from llmos.kernel.core.authority import Authorized
 from llmos.kernel.gate.channel import Channel
+from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import Owner
 from llmos.syscalls.abi.errors import NotFound
 from llmos.syscalls.abi.table import Call
@@ -41,6 +42,9 @@ class Nothing:
     default_model: str = "small"
 
     def owner_of(self, pid: Pid) -> Owner | None:
+        return None
+
+    def file_of(self, descriptor: int) -> FilePath | None:
         return None
 
     def begin(self, security: Security) -> None:

@@ -16,6 +16,7 @@ from llmos.kernel.core.sharing import Breadth
 from llmos.kernel.security.denial import Told
 from llmos.kernel.security.identity.registry import Identity
 from llmos.kernel.security.membrane import Denied, Membrane
+from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import SYSTEM_TARGET, Owner, processes_target
 from llmos.kernel.security.policy.decisions import SHIPPED_ROLES, Policy
 from llmos.kernel.security.policy.document import Source, parse, read_sources
@@ -41,6 +42,9 @@ class World:
 
     def owner_of(self, pid: Pid) -> Owner | None:
         return {ALICES: Owner("alice", "acme"), EVES: Owner("eve", "beta")}.get(pid)
+
+    def file_of(self, descriptor: int) -> FilePath | None:
+        return {ALICES: FilePath("alice", ("notes",)), EVES: FilePath("eve", ("notes",))}.get(Pid(descriptor))
 
     def named(self, name: str) -> Identity | None:
         return next((Identity(who, name, 0.0) for who in EVERYBODY if who.name == name), None)

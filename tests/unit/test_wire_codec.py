@@ -184,6 +184,14 @@ def require_bounds(info: inspect.Type, depth: int) -> None:
         case inspect.FloatType() as bounds:
             assert bounds.ge is not None or bounds.gt is not None
             assert bounds.le is not None or bounds.lt is not None
+        case inspect.BytesType(max_length=longest):
+            assert longest is not None
+        case inspect.DictType(key_type=key, value_type=value, max_length=most):
+            assert most is not None
+            require_bounds(key, depth + 1)
+            require_bounds(value, depth + 1)
+        case inspect.RawType():
+            pass  # not decoded: bounded by the frame that it comes in
         case inspect.EnumType() | inspect.BoolType() | inspect.NoneType():
             pass
         case _:

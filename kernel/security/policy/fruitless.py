@@ -22,7 +22,16 @@ from llmos.kernel.security.policy.vocabulary import (
     surely_carried,
 )
 
-_OWN_PLACES = {"proc": {0: SELF}, "key": {0: OWN_TENANT, 1: SELF}, "audit": {0: OWN_TENANT}}
+_EITHER: dict[int, tuple[str, ...]] = {0: (SELF, OWN_TENANT)}
+_OWN_PLACES: dict[str, dict[int, tuple[str, ...]]] = {
+    "proc": {0: (SELF,)},
+    "fs": {1: (SELF,)},
+    "key": {0: (OWN_TENANT,), 1: (SELF,)},
+    "audit": {0: (OWN_TENANT,)},
+    "mem": _EITHER,
+    "topic": _EITHER,
+    "tool": _EITHER,
+}
 """Which of the caller's own words can stand in which segment of an object's name, after its kind."""
 
 
@@ -69,7 +78,7 @@ def _misplaced(object: str) -> str:
         if "**" in segment:
             break
         for word in (SELF, OWN_TENANT):
-            if word in segment and _OWN_PLACES.get(kind, {}).get(number) != word:
+            if word in segment and word not in _OWN_PLACES.get(kind, {}).get(number, ()):
                 return f"{word} is misplaced in {object!r}: {kind}:/ never has it there"
     return ""
 

@@ -24,7 +24,7 @@ SHARE: Final = "ctx.share"
 ACTIONS: Final = (*BY_NAME, SHARE)
 """Everything that a policy is asked about."""
 
-KINDS: Final = ("proc", "sys", "key", "policy", "audit", "share")
+KINDS: Final = ("proc", "mem", "fs", "topic", "tool", "sys", "key", "policy", "audit", "share")
 """What stands before `:/` in the name of an object."""
 
 AMBIENT: Final = frozenset({"kind", "time", "day"})
@@ -64,8 +64,16 @@ def shapes(action: str, tenant: str = EVERYWHERE) -> tuple[str, ...]:
         return ("**",)
     above = tenant in (SYSTEM, EVERYWHERE)
     match call.subject:
-        case Subject.PROCESS | Subject.OWN:
+        case Subject.PROCESS | Subject.OWN | Subject.MAILBOX:
             return ("proc:/*/*",)
+        case Subject.MEMORY:
+            return ("mem:/*/*",)
+        case Subject.FILE | Subject.DESCRIPTOR:
+            return ("fs:/home/*/**",)
+        case Subject.TOPIC:
+            return ("topic:/*/*",)
+        case Subject.TOOL | Subject.TOOLS:
+            return ("tool:/*/*",)
         case Subject.SELF | Subject.KEY | Subject.KEYS:
             return (f"key:/{tenant}/*",)
         case Subject.AUDIT if call.request is Nothing:
