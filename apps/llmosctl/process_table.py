@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from llmos.apps.llmosctl import units
 from llmos.apps.llmosctl.tables import Column, pairs, table
-from llmos.syscalls.abi.words import Limits, PriorityClass, ProcessInfo
+from llmos.syscalls.abi.messages import Context
+from llmos.syscalls.abi.words import Limits, Origin, PriorityClass, ProcessInfo
 
 NARROW = 80
 """How wide `ps` is when it writes to no terminal."""
@@ -92,6 +93,24 @@ def details(process: ProcessInfo, now: float) -> list[str]:
     if process.code is not None:
         rows.append(("exit", f"{process.code} {process.reason or ''}"))
     return pairs(rows)
+
+
+def context_lines(context: Context) -> list[str]:
+    """What the model sees: before each part where it comes from, and its text behind a bar."""
+    lines: list[str] = []
+    for span in context.spans:
+        lines.append(f"{span.start}-{span.end} {origin_text(span.origin)}")
+        lines += [f"| {units.printable(line)}" for line in span.text.split("\n")]
+    return lines or ["empty"]
+
+
+def origin_text(origin: Origin) -> str:
+    """Where something comes from, in words."""
+    item = f" {origin.id}" + (f" v{origin.version}" if origin.version is not None else "") if origin.id else ""
+    where = f" {origin.name}" if origin.name else ""
+    process = f" {origin.pid}" if origin.pid is not None else ""
+    by = f" by {origin.by}" if origin.by else ""
+    return f"{origin.kind.value}{where}{item}{process}{by}"
 
 
 def limits_text(limits: Limits) -> str:

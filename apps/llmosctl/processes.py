@@ -13,7 +13,7 @@ from llmos.apps.llmosctl import units
 from llmos.apps.llmosctl.connection import connected, emit, tell
 from llmos.apps.llmosctl.failures import complain
 from llmos.apps.llmosctl.options import Command, Group, Options, pass_options
-from llmos.apps.llmosctl.process_table import LEGEND, NARROW, details, limits_text, process_table
+from llmos.apps.llmosctl.process_table import LEGEND, NARROW, context_lines, details, limits_text, process_table
 from llmos.apps.llmosctl.tables import pairs
 from llmos.syscalls.abi.errors import Error
 from llmos.syscalls.abi.messages import HistoryEntry, Why
@@ -43,12 +43,17 @@ def ps(options: Options, exited: bool, wide: bool) -> None:
 
 @click.command(cls=Command)
 @one_process
+@click.option("--context", is_flag=True, help="Show what the model sees instead, and where each part of it comes from.")
 @pass_options
-def show(options: Options, pid: int) -> None:
+def show(options: Options, pid: int, context: bool) -> None:
     """Show everything about a process."""
     with connected(options) as system:
-        found = system.process(pid).info()
-    emit(options, found, details(found, time.time()))
+        if context:
+            seen = system.process(pid).read()
+            emit(options, seen, context_lines(seen))
+        else:
+            found = system.process(pid).info()
+            emit(options, found, details(found, time.time()))
 
 
 @click.command(cls=Command)

@@ -19,6 +19,11 @@ def count(number: int) -> str:
     return f"{value / 1000:.0f}P"
 
 
+def printable(text: str) -> str:
+    """The text with everything escaped that a terminal would act on."""
+    return "".join(sign if sign.isprintable() or sign == "\t" else repr(sign)[1:-1] for sign in text)
+
+
 def size(number: float) -> str:
     """Bytes in binary units: 512 B, 1.5 GiB."""
     if number < 1024:

@@ -10,6 +10,7 @@ from llmos.kernel.core.outcomes import limit_text
 from llmos.kernel.core.pager import Pager
 from llmos.kernel.core.planner import too_long
 from llmos.kernel.core.process import Generation, LimitSetters, Process, Run
+from llmos.kernel.core.provenance import cut, extend
 from llmos.kernel.core.residency import activate_all, bring_in_all, deactivate_all, pages_for, trim
 from llmos.kernel.core.sharing import scope_key
 from llmos.kernel.core.state import KernelState
@@ -113,6 +114,7 @@ def append(kernel: KernelState, event: Append, now: float) -> list[Effect]:
     if bad is not None and geometry is not None:
         raise InvalidArgument(f"token {bad} is not in the vocabulary of {geometry.vocabulary} tokens")
     process.tokens.extend(event.tokens)
+    extend(process.spans, length, event.origin)
     process.closed_role = event.closed_role
     if process.state is State.NEW and process.tokens:
         process.move(State.WAITING, now, "has a context")
@@ -130,6 +132,7 @@ def truncate(kernel: KernelState, pid: Pid, length: int, now: float) -> list[Eff
     if length < len(process.tokens):
         process.closed_role = None
     del process.tokens[length:]
+    cut(process.spans, length)
     pager = engine.pager
     if pager is not None:
         trim(process, pager, length)
@@ -351,6 +354,7 @@ def _child(kernel: KernelState, parent: Process, pid: Pid, now: float) -> Proces
         since=now,
         arrival=kernel.new_arrival(),
         tokens=list(parent.tokens),
+        spans=list(parent.spans),
         closed_role=parent.closed_role,
         chain=list(parent.chain),
     )

@@ -6,10 +6,14 @@ Events that stand for a call raise an abi error, before anything has changed, wh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from llmos.kernel.core.sharing import ShareScope
 from llmos.kernel.ports.engine import Outcome, Ready, SamplingParameters
-from llmos.syscalls.abi.words import Limits, Pid, PriorityClass, Role, Signal
+from llmos.syscalls.abi.words import Limits, Origin, OriginKind, Pid, PriorityClass, Role, Signal
+
+SOMEBODY: Final = Origin(OriginKind.USER)
+"""Where tokens come from of which nothing more is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +94,14 @@ class SwapIn:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Append tokens. `closed_role`: the context now ends with a finished chat message of this role."""
+    """Append tokens, which come from `origin`. `closed_role`: the context now ends with a finished message of this
+    role.
+    """
 
     pid: Pid
     tokens: tuple[int, ...]
     closed_role: Role | None
+    origin: Origin = SOMEBODY
 
 
 @dataclass(frozen=True, slots=True)

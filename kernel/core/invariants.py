@@ -9,6 +9,7 @@ from llmos.kernel.core.kernel import Kernel
 from llmos.kernel.core.pager import Pager
 from llmos.kernel.core.pages import Page, PageState
 from llmos.kernel.core.process import Process
+from llmos.kernel.core.provenance import gaps
 from llmos.kernel.core.table import ProcessTable
 from llmos.kernel.ports.engine import Direction
 from llmos.syscalls.abi.words import INIT, State
@@ -43,6 +44,8 @@ def _tree(table: ProcessTable) -> None:
             f"process {process.pid} has an exit iff exited",
         )
         _hold(process.alive or not (process.pages or process.run), f"exited process {process.pid} holds nothing")
+        wrong = next(gaps(process.spans, len(process.tokens)), "")
+        _hold(not wrong, f"spans cover the context of {process.pid}: {wrong}")
 
 
 def _scheduling(engine: Engine) -> None:

@@ -8,6 +8,7 @@ from llmos.kernel.core.life import fail, finish, leave
 from llmos.kernel.core.pager import Pager
 from llmos.kernel.core.policy import INPUT_COST, OUTPUT_COST
 from llmos.kernel.core.process import Generation, Process
+from llmos.kernel.core.provenance import MODEL, extend
 from llmos.kernel.core.residency import confirm, forget_lost
 from llmos.kernel.ports.engine import Broken, Outcome, Ready, Sampled, SequenceId
 from llmos.syscalls.abi.errors import DeviceError
@@ -133,6 +134,7 @@ def _take_token(engine: Engine, process: Process, generation: Generation, token:
             f"token for position {token.position} of process {process.pid}, which has {len(process.tokens)}"
         )
     process.tokens.append(token.token)
+    extend(process.spans, len(process.tokens), MODEL)
     process.closed_role = None
     process.generated_tokens += 1
     generation.generated += 1

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from llmos.kernel.core.pages import Page
+from llmos.kernel.core.provenance import Span
 from llmos.kernel.ports.engine import SamplingParameters, SequenceId
 from llmos.syscalls.abi.words import Limits, Pid, PriorityClass, Role, State
 
@@ -129,6 +130,8 @@ class Process:
     """When it came into this state."""
     children: set[Pid] = field(default_factory=set)
     tokens: list[int] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    """Where its tokens come from."""
     closed_role: Role | None = None
     """Role of the last chat message, when the context ends with a finished one."""
     pages: list[Page] = field(default_factory=list)

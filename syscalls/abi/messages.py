@@ -16,6 +16,7 @@ from llmos.syscalls.abi.words import (
     FinishReason,
     Limits,
     Name,
+    Origin,
     PidField,
     PriorityClass,
     ProcessInfo,
@@ -163,12 +164,16 @@ class Why(Record, frozen=True):
 
 
 class Append(Record, frozen=True):
-    """Append to the context: exactly one of text, messages and tokens."""
+    """Append to the context: exactly one of text, messages and tokens.
+
+    `origin` says that it comes from memory, a tool or another process; without one it comes from the caller.
+    """
 
     pid: PidField
     text: Text | None = None
     messages: Annotated[tuple[ChatMessage, ...], Meta(max_length=4096)] | None = None
     tokens: Annotated[tuple[TokenId, ...], Meta(max_length=MAX_TOKENS_A_CALL)] | None = None
+    origin: Origin | None = None
 
 
 class Appended(Record, frozen=True):
@@ -178,11 +183,21 @@ class Appended(Record, frozen=True):
     context_tokens: int
 
 
+class ContextSpan(Record, frozen=True):
+    """Tokens from `start` up to `end`, their text by themselves, and where they come from."""
+
+    start: int
+    end: int
+    text: str
+    origin: Origin
+
+
 class Context(Record, frozen=True):
-    """What the model sees: the token ids and their text, special tokens included."""
+    """What the model sees: the token ids, their text, special tokens included, and where each part of it comes from."""
 
     token_ids: tuple[int, ...]
     text: str
+    spans: tuple[ContextSpan, ...] = ()
 
 
 class Truncate(Record, frozen=True):

@@ -108,6 +108,33 @@ class ChatMessage(Record, frozen=True):
     content: Text
 
 
+class OriginKind(StrEnum):
+    """Where a part of a context comes from: from whom it was appended, what wrote it, or what it says it is from."""
+
+    USER = "user"
+    APP = "app"
+    SERVICE = "service"
+    MODEL = "model"
+    TOOL = "tool"
+    MEMORY = "memory"
+    PROCESS = "process"
+
+
+class Origin(Record, frozen=True):
+    """Where a part of a context comes from. `by` is the principal who appended it.
+
+    `name` is the tool or the namespace of memory, `id` and `version` the item of memory, `pid` the other process: these
+    are what whoever appended it says, and the kernel says the rest.
+    """
+
+    kind: OriginKind
+    by: Annotated[str, Meta(max_length=64)] = ""
+    name: Annotated[str, Meta(max_length=130)] | None = None
+    id: Annotated[str, Meta(max_length=64)] | None = None
+    version: Count | None = None
+    pid: PidField | None = None
+
+
 class Limits(Record, frozen=True):
     """Bounds of one process; `None` is no bound of its own.
 

@@ -14,7 +14,7 @@ from typing import Unpack, overload
 
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi import security as s
-from llmos.syscalls.abi.words import Limits, ProcessInfo
+from llmos.syscalls.abi.words import Limits, Origin, ProcessInfo
 from llmos.syscalls.sdk import requests, security_requests
 from llmos.syscalls.sdk.asynchronous_call import perform
 from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration
@@ -131,9 +131,12 @@ class AsyncProcess:
     def __repr__(self) -> str:
         return f"<llmos.AsyncProcess {self.pid}>"
 
-    async def append(self, content: Content) -> int:
-        """Append text, messages (`{"role": ..., "content": ...}`) or token ids; gives how many tokens."""
-        return await perform(self._connection, requests.append(self.pid, content))
+    async def append(self, content: Content, origin: Origin | Mapping[str, object] | None = None) -> int:
+        """Append text, messages (`{"role": ..., "content": ...}`) or token ids; gives how many tokens.
+
+        `origin` says that it comes from memory, a tool or another process, for those who read the context later.
+        """
+        return await perform(self._connection, requests.append(self.pid, content, origin))
 
     def generate(
         self,
@@ -175,7 +178,7 @@ class AsyncProcess:
         return (await perform(self._connection, answer)).text
 
     async def read(self) -> m.Context:
-        """The context: `.token_ids` and `.text`, special tokens included."""
+        """The context: `.token_ids`, `.text` with special tokens, and `.spans`: the `.origin` of each part."""
         return await perform(self._connection, requests.read(self.pid))
 
     async def truncate(self, length: int) -> int:

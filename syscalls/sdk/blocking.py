@@ -14,7 +14,7 @@ from typing import Unpack, overload
 
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi import security as s
-from llmos.syscalls.abi.words import Limits, ProcessInfo
+from llmos.syscalls.abi.words import Limits, Origin, ProcessInfo
 from llmos.syscalls.sdk import requests, security_requests
 from llmos.syscalls.sdk.blocking_call import perform
 from llmos.syscalls.sdk.blocking_generation import Generation
@@ -110,9 +110,12 @@ class Process:
     def __repr__(self) -> str:
         return f"<llmos.Process {self.pid}>"
 
-    def append(self, content: Content) -> int:
-        """Append text, messages (`{"role": ..., "content": ...}`) or token ids; gives how many tokens."""
-        return perform(self._connection, requests.append(self.pid, content))
+    def append(self, content: Content, origin: Origin | Mapping[str, object] | None = None) -> int:
+        """Append text, messages (`{"role": ..., "content": ...}`) or token ids; gives how many tokens.
+
+        `origin` says that it comes from memory, a tool or another process, for those who read the context later.
+        """
+        return perform(self._connection, requests.append(self.pid, content, origin))
 
     def generate(
         self,
@@ -154,7 +157,7 @@ class Process:
         return perform(self._connection, answer).text
 
     def read(self) -> m.Context:
-        """The context: `.token_ids` and `.text`, special tokens included."""
+        """The context: `.token_ids`, `.text` with special tokens, and `.spans`: the `.origin` of each part."""
         return perform(self._connection, requests.read(self.pid))
 
     def truncate(self, length: int) -> int:

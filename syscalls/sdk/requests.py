@@ -14,7 +14,7 @@ import msgspec
 
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi.errors import InvalidArgument, NotSupported
-from llmos.syscalls.abi.words import ChatMessage, Limits, ProcessInfo, Record
+from llmos.syscalls.abi.words import ChatMessage, Limits, Origin, ProcessInfo, Record
 from llmos.syscalls.sdk.protocol import Failed, Happened, Replied
 from llmos.syscalls.wire.codec import decode_record
 
@@ -158,16 +158,18 @@ def why(pid: int) -> Invocation[m.Why, m.Why]:
 # --- ctx
 
 
-def append(pid: int, content: Content) -> Invocation[m.Appended, int]:
+def append(
+    pid: int, content: Content, origin: Origin | Mapping[str, object] | None = None
+) -> Invocation[m.Appended, int]:
     """Gives the number of tokens that were added."""
     if isinstance(content, str):
-        request = build(m.Append, pid=pid, text=content)
+        request = build(m.Append, pid=pid, text=content, origin=origin)
     elif not content:
         raise InvalidArgument("there is nothing to append", "give text, messages or token ids")
     elif isinstance(content[0], ChatMessage | Mapping):
-        request = build(m.Append, pid=pid, messages=tuple(content))
+        request = build(m.Append, pid=pid, messages=tuple(content), origin=origin)
     else:
-        request = build(m.Append, pid=pid, tokens=tuple(content))
+        request = build(m.Append, pid=pid, tokens=tuple(content), origin=origin)
     return Invocation("ctx.append", request, m.Appended, lambda reply: reply.tokens)
 
 

@@ -71,6 +71,14 @@ class Daemon:
         """A connection of a principal."""
         return llmos.connect(self.endpoint, self.key(name))
 
+    def llmosctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as its administrator; it must succeed."""
+        environment = os.environ | {"LLMOS_ENDPOINT": self.endpoint, "LLMOS_KEY": str(self.key())}
+        command = (sys.executable, "-m", "llmos.apps.llmosctl", *arguments)
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True, timeout=START_SECONDS
+        )
+
     def family(self) -> list[psutil.Process]:
         """Every OS process that it has started and that still runs."""
         return psutil.Process(self.process.pid).children(recursive=True)

@@ -102,6 +102,7 @@ def _event(kind: type[ev.CallEvent], pid: Pid) -> ev.CallEvent:
         "ignore_eos": True,
         "stopped": False,
         "what": "a message",
+        "origin": ev.SOMEBODY,
         "on": True,
         "parent": INIT,
         "name": "",

@@ -21,7 +21,7 @@ from llmos.syscalls.abi.errors import (
     NotFound,
     TryAgain,
 )
-from llmos.syscalls.abi.words import INIT, FinishReason, Limits, Pid, PriorityClass, Signal, State
+from llmos.syscalls.abi.words import INIT, FinishReason, Limits, Origin, OriginKind, Pid, PriorityClass, Signal, State
 from tests.simulation import Harness
 
 
@@ -307,3 +307,17 @@ def test_an_engine_that_refuses_fails_what_waits_for_it_with_its_reason() -> Non
     assert "no such layers here" in ended.error.message
     with pytest.raises(DeviceError, match="no such layers"):
         house.generate(pid)
+
+
+def test_the_origin_of_every_part_of_a_context_is_known_also_to_children() -> None:
+    house = Harness()
+    pid, memory = house.spawn(), Origin(OriginKind.MEMORY, "alice", "notes", "m1", 2)
+    house.handle(ev.Append(pid, (1, 2), None, Origin(OriginKind.USER, "alice")))
+    house.handle(ev.Append(pid, (3,), None, memory))
+    house.generate(pid, 3, ignore_eos=True)
+    house.run()
+    (child,) = house.fork(pid)
+    kinds = [(span.start, span.end, span.origin.kind) for span in house.process(child).spans]
+    assert kinds == [(0, 2, OriginKind.USER), (2, 3, OriginKind.MEMORY), (3, 6, OriginKind.MODEL)]
+    house.handle(ev.Truncate(child, 3))
+    assert [span.origin for span in house.process(child).spans][-1] == memory

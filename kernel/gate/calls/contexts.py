@@ -6,16 +6,19 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from llmos.kernel.core import events as ev
 from llmos.kernel.core.authority import Authorized
 from llmos.kernel.core.process import Process
+from llmos.kernel.core.provenance import Span
 from llmos.kernel.gate.channel import Channel
 from llmos.kernel.loop.authority import check_reading
 from llmos.kernel.loop.shell import Shell
 from llmos.kernel.ports.text import TextCodec, Turn, TurnKind
 from llmos.syscalls.abi.errors import Error, InvalidArgument
-from llmos.syscalls.abi.messages import Append, Appended, Context
-from llmos.syscalls.abi.words import Pid, Role
+from llmos.syscalls.abi.messages import Append, Appended, Context, ContextSpan
+from llmos.syscalls.abi.words import KeyKind, Origin, OriginKind, Pid, Role
 
 Tokens = tuple[int, ...]
 Result = TypeVar("Result")
@@ -28,8 +31,9 @@ def append(by: Authorized, shell: Shell, request: Append, channel: Channel) -> N
     """Append exactly one of text, messages and tokens."""
     if sum(given is not None for given in (request.text, request.messages, request.tokens)) != 1:
         raise InvalidArgument("append takes exactly one of text, messages and tokens")
+    _check_origin(request.origin)
     if request.tokens is not None:
-        _commit(by, shell, Pid(request.pid), request.tokens, None, channel)
+        _commit(by, shell, request, request.tokens, None, channel)
     else:
         _append_text(by, shell, request, channel)
 
@@ -38,14 +42,15 @@ def read(by: Authorized, shell: Shell, pid: Pid, channel: Channel) -> None:
     """The context as it is now, with its text."""
     check_reading(by, pid, "ctx.read")
     process = shell.kernel.table.living(pid)
-    codec, tokens = shell.models[process.model].text, tuple(process.tokens)
-    _later(
-        shell,
-        len(tokens),
-        lambda: codec.decode(tokens),
-        lambda text: channel.reply(Context(tokens, text)),
-        channel,
+    codec, tokens, spans = shell.models[process.model].text, tuple(process.tokens), tuple(process.spans)
+    _later(shell, len(tokens), lambda: _view(codec, tokens, spans), channel.reply, channel)
+
+
+def _view(codec: TextCodec, tokens: Tokens, spans: tuple[Span, ...]) -> Context:
+    parts = (
+        ContextSpan(span.start, span.end, codec.decode(tokens[span.start : span.end]), span.origin) for span in spans
     )
+    return Context(tokens, codec.decode(tokens), tuple(parts))
 
 
 def encode_then(
@@ -65,7 +70,7 @@ def _append_text(by: Authorized, shell: Shell, request: Append, channel: Channel
         if (shell.turn_of(now), len(now.tokens)) != (turn, length):
             _append_text(by, shell, request, channel)
             return
-        _commit(by, shell, process.pid, tokens, _closed_role(request), channel)
+        _commit(by, shell, request, tokens, _closed_role(request), channel)
 
     encode_then(shell, _size(request), lambda: _encode(codec, request, turn), commit, channel)
 
@@ -85,10 +90,45 @@ def _closed_role(request: Append) -> Role | None:
     return request.messages[-1].role
 
 
-def _commit(by: Authorized, shell: Shell, pid: Pid, tokens: Tokens, closed: Role | None, channel: Channel) -> None:
-    shell.perform(by, ev.Append(pid, tokens, closed))
+def _commit(
+    by: Authorized, shell: Shell, request: Append, tokens: Tokens, closed: Role | None, channel: Channel
+) -> None:
+    pid = Pid(request.pid)
+    shell.perform(by, ev.Append(pid, tokens, closed, _origin(by, request)))
     process: Process = shell.kernel.table.get(pid)
     channel.reply(Appended(len(tokens), len(process.tokens)))
+
+
+def origin_of(by: Authorized) -> Origin:
+    """What somebody appends comes from them."""
+    return Origin(_KINDS[by.principal.kind], by.principal.name)
+
+
+def _origin(by: Authorized, request: Append) -> Origin:
+    """From the caller, unless it says that it comes from elsewhere; a tool's message from some tool."""
+    said = request.origin
+    if said is not None:
+        return replace(said, by=by.principal.name)
+    if request.messages and all(message.role is Role.TOOL for message in request.messages):
+        return Origin(OriginKind.TOOL, by.principal.name)
+    return origin_of(by)
+
+
+def _check_origin(origin: Origin | None) -> None:
+    if origin is not None and origin.kind not in _SAID:
+        raise InvalidArgument(
+            f"a caller cannot say that what it appends comes from the {origin.kind}",
+            f"origins that can be given: {' '.join(sorted(_SAID))}",
+        )
+
+
+_SAID = frozenset({OriginKind.TOOL, OriginKind.MEMORY, OriginKind.PROCESS})
+_KINDS = {
+    KeyKind.USER: OriginKind.USER,
+    KeyKind.APP: OriginKind.APP,
+    KeyKind.SERVICE: OriginKind.SERVICE,
+    KeyKind.ENGINE: OriginKind.SERVICE,
+}
 
 
 def _size(request: Append) -> int:

@@ -10,7 +10,7 @@ from llmos.kernel.core import events as ev
 from llmos.kernel.core import views
 from llmos.kernel.core.authority import Authorized
 from llmos.kernel.core.process import Exit, Process
-from llmos.kernel.gate.calls.contexts import append, encode_then, read
+from llmos.kernel.gate.calls.contexts import append, encode_then, origin_of, read
 from llmos.kernel.gate.calls.generations import generate
 from llmos.kernel.gate.calls.handler import Handler, row
 from llmos.kernel.gate.channel import Channel, Ending
@@ -116,7 +116,7 @@ class ProcessCalls:
     def _give_system(self, by: Authorized, pid: Pid, system: tuple[int, ...]) -> None:
         """The first message of a new process; a process that cannot take it is not left behind."""
         try:
-            self._shell.perform(by, ev.Append(pid, system, Role.SYSTEM))
+            self._shell.perform(by, ev.Append(pid, system, Role.SYSTEM, origin_of(by)))
         except Error:
             self._shell.perform(by, ev.SendSignal(pid, Signal.KILL, by.principal.name))
             self._shell.perform(by, ev.Reap(pid))
