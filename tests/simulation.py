@@ -14,10 +14,11 @@ from llmos.kernel.core.pager import Pager
 from llmos.kernel.core.policy import POLICIES
 from llmos.kernel.core.process import Process
 from llmos.kernel.core.sharing import Breadth, ShareScope
-from llmos.kernel.ports.engine import Plan, Ready, SamplingParameters
+from llmos.kernel.ports.engine import Grammar, GrammarKind, Plan, Ready, SamplingParameters
 from llmos.syscalls.abi.words import INIT, Limits, Pid, PriorityClass, Signal
 
 MODEL = "sim"
+GRAMMAR = Grammar(GrammarKind.REGEX, ".*")
 
 
 class Harness:
@@ -123,12 +124,15 @@ class Harness:
     def append(self, pid: Pid, tokens: tuple[int, ...]) -> None:
         self.handle(ev.Append(pid, tokens, None))
 
-    def generate(self, pid: Pid, max_tokens: int = 8, ignore_eos: bool = False, seed: int = 0) -> None:
+    def generate(
+        self, pid: Pid, max_tokens: int = 8, ignore_eos: bool = False, seed: int = 0, grammar: bool = False
+    ) -> None:
         context = list(self.kernel.table.get(pid).tokens)
-        self.handle(ev.Generate(pid, SamplingParameters(seed=seed), max_tokens, ignore_eos))
+        sampling = SamplingParameters(seed=seed, grammar=GRAMMAR if grammar else None)
+        self.handle(ev.Generate(pid, sampling, max_tokens, ignore_eos))
         self.tokens[pid] = []
         self.ended.pop(pid, None)
-        self.expected[pid] = undisturbed(context, max_tokens, ignore_eos, seed)
+        self.expected[pid] = undisturbed(context, max_tokens, ignore_eos, seed, grammar)
 
     def signal(self, pid: Pid, signal: Signal) -> None:
         self.handle(ev.SendSignal(pid, signal, "alice"))
@@ -158,11 +162,13 @@ class Harness:
                 raise AssertionError(f"process {pid} saw {tokens}, expected {expected}")
 
 
-def undisturbed(context: list[int], max_tokens: int, ignore_eos: bool, seed: int = 0) -> list[int]:
-    """What a generation gives when nothing happens to it."""
+def undisturbed(
+    context: list[int], max_tokens: int, ignore_eos: bool, seed: int = 0, grammar: bool = False
+) -> list[int]:
+    """What a generation gives when nothing happens to it; an end that a grammar allows is one."""
     tokens = list(context)
-    for _ in range(max_tokens):
-        tokens.append(next_token(tokens, seed))
-        if tokens[-1] == END and not ignore_eos:
+    for written in range(max_tokens):
+        tokens.append(next_token(tokens, seed, written if grammar else None))
+        if tokens[-1] == END and (grammar or not ignore_eos):
             break
     return tokens[len(context) :]

@@ -13,7 +13,7 @@ from llmos.apps.llmosctl.connection import connected, emit, tell
 from llmos.apps.llmosctl.failures import ExitCode, Failed
 from llmos.apps.llmosctl.options import Command, Options, pass_options
 from llmos.apps.llmosctl.processes import CLASSES
-from llmos.apps.llmosctl.sampling import SamplingChoice, sampling_options
+from llmos.apps.llmosctl.sampling import SamplingChoice, grammar_options, sampling_options
 from llmos.syscalls.abi.errors import Error
 from llmos.syscalls.abi.messages import Generated
 from llmos.syscalls.abi.words import FinishReason
@@ -28,6 +28,7 @@ from llmos.syscalls.sdk.blocking_generation import Generation
 @click.option("--priority", type=CLASSES, default="normal", show_default=True, help="Priority class.")
 @click.option("--system", "system_message", help="The system message.")
 @sampling_options
+@grammar_options
 @click.option("--keep", is_flag=True, help="Leave the process there; its pid goes to stderr.")
 @click.option("--verbose", "-v", is_flag=True, help="Tell on stderr what it took.")
 @pass_options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -34,6 +35,8 @@ class SamplingChoice(Record, frozen=True):
     min_p: float | None
     seed: int | None
     stop: tuple[str, ...]
+    schema: str | None = None
+    regex: str | None = None
 
     @classmethod
     def of(cls, parameters: Mapping[str, object]) -> SamplingChoice:
@@ -50,7 +53,34 @@ class SamplingChoice(Record, frozen=True):
             min_p=self.min_p,
             seed=self.seed,
             stop=self.stop,
+            schema=self.schema,
+            regex=self.regex,
         )
+
+
+def _read_schema(context: click.Context, option: click.Parameter, file: io.TextIOWrapper | None) -> str | None:
+    try:
+        return file.read() if file is not None else None
+    except UnicodeDecodeError:
+        raise click.BadParameter("the file is no text", context, option) from None
+
+
+_GRAMMARS = (
+    click.option(
+        "--schema",
+        type=click.File(encoding="utf-8"),
+        callback=_read_schema,
+        help="The answer is JSON as the JSON schema in this file says; - is stdin.",
+    ),
+    click.option("--regex", help="The answer matches this regular expression."),
+)
+
+
+def grammar_options(command: Decorated) -> Decorated:
+    """Add the options that say what form an answer has."""
+    for option in reversed(_GRAMMARS):
+        command = option(command)
+    return command
 
 
 def sampling_options(command: Decorated) -> Decorated:

@@ -164,12 +164,16 @@ class _Template:
             self._process.wait()
 
 
-def _environment(settings: EngineSettings) -> dict[str, str]:
-    """The template's environment: never online, no CUDA before the fork, and able to import what this process can."""
+def import_environment() -> dict[str, str]:
+    """An environment in which a fresh interpreter can import what this process can."""
     sources = str(Path(__file__).parents[3])
     inherited = os.environ.get("PYTHONPATH")
-    environment = dict(os.environ)
-    environment["PYTHONPATH"] = f"{sources}{os.pathsep}{inherited}" if inherited else sources
+    return dict(os.environ) | {"PYTHONPATH": f"{sources}{os.pathsep}{inherited}" if inherited else sources}
+
+
+def _environment(settings: EngineSettings) -> dict[str, str]:
+    """The template's environment: never online, no CUDA before the fork, and able to import what this process can."""
+    environment = import_environment()
     environment["HF_HUB_OFFLINE"] = "1"
     environment["TOKENIZERS_PARALLELISM"] = "false"
     environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"

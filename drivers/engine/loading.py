@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from llmos.drivers.engine.attention import install
 from llmos.drivers.engine.lean import replace_layers
+from llmos.drivers.engine.masks import GrammarMasks
 from llmos.drivers.engine.pools import Geometry, PagePools, host_pool
 from llmos.drivers.engine.products import exact, half, half_is_possible
 from llmos.drivers.engine.proof import FoundAttention, find_attention, own_logits, prove
@@ -169,7 +170,8 @@ def _assemble(
         max_batch=place.max_batch,
         lookahead=place.lookahead,
     )
-    return Runner(model, pools), ready
+    masks = GrammarMasks(Path(settings.directory), ready.vocabulary, ready.end_tokens)
+    return Runner(model, pools, masks), ready
 
 
 def _device_pages(settings: EngineSettings, device: torch.device, geometry: Geometry) -> int:

@@ -15,8 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from llmos.drivers.engine.attention import KEYWORD
+from llmos.drivers.engine.masks import Begun, Constraint, GrammarMasks
 from llmos.drivers.engine.pools import PagePools
-from llmos.drivers.engine.sampling import choose
+from llmos.drivers.engine.sampling import choose, restrict
 from llmos.drivers.engine.step import PagedStep, Scratch, Span, similar
 from llmos.kernel.ports.engine import (
     Broken,
@@ -48,6 +49,7 @@ class _Sequence:
     sampling: SamplingParameters
     pages: list[int] = field(default_factory=list)
     last: int | None = None
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,9 @@ class _Part:
 class Runner:
     """Runs the plans of one engine, in order."""
 
-    def __init__(self, model: PreTrainedModel, pools: PagePools) -> None:
+    def __init__(self, model: PreTrainedModel, pools: PagePools, masks: GrammarMasks) -> None:
         self._model = model
+        self._masks = masks
         self._vocabulary = int(model.config.get_text_config(decoder=True).vocab_size)
         self._pools = pools
         self._device = pools.device.device
@@ -97,7 +100,9 @@ class Runner:
     def _open(self, opening: Open) -> None:
         if opening.sequence in self._sequences:
             raise PlanError(f"sequence {opening.sequence} is opened twice")
-        self._sequences[opening.sequence] = _Sequence(opening.sampling)
+        grammar = opening.sampling.grammar
+        constraint = Constraint(grammar, list(opening.written)) if grammar is not None else None
+        self._sequences[opening.sequence] = _Sequence(opening.sampling, constraint=constraint)
 
     def _move(self, moves: Sequence[Move]) -> None:
         for move in moves:
@@ -123,8 +128,16 @@ class Runner:
             [[part.span for part in group] for group in groups],
             [part.span for part in longer],
         )
+        sampling = [part for part in ordered if part.chunk.sample]
+        begun = self._begin_masks(sampling)
         logits = self._forward(ordered, step)
-        return self._sample([part for part in ordered if part.chunk.sample], logits)
+        return self._sample(sampling, logits, begun)
+
+    def _begin_masks(self, parts: Sequence[_Part]) -> Begun | None:
+        """Have the masks computed while the model computes."""
+        constraints = [self._sequences[part.chunk.sequence].constraint for part in parts]
+        given = [constraint for constraint in constraints if constraint is not None]
+        return self._masks.begin(given) if given else None
 
     def _grouped(self, singles: Sequence[_Part]) -> list[list[_Part]]:
         page_tokens = self._pools.geometry.page_tokens
@@ -189,17 +202,30 @@ class Runner:
         logits: Tensor = self._model(**known, logits_to_keep=kept).logits
         return logits[0]
 
-    def _sample(self, parts: Sequence[_Part], logits: Tensor) -> tuple[tuple[Sampled, ...], tuple[Broken, ...]]:
+    def _sample(
+        self, parts: Sequence[_Part], logits: Tensor, begun: Begun | None
+    ) -> tuple[tuple[Sampled, ...], tuple[Broken, ...]]:
         sequences = [self._sequences[part.chunk.sequence] for part in parts]
         positions = [part.span.end for part in parts]
-        choices = choose(logits, [sequence.sampling for sequence in sequences], positions) if parts else []
+        allowed = self._allowed(sequences, logits, begun) if begun is not None else logits
+        choices = choose(logits, [sequence.sampling for sequence in sequences], positions, allowed) if parts else []
         sampled, broken = [], []
         for part, sequence, choice in zip(parts, sequences, choices, strict=True):
-            if choice is None:
+            constraint = sequence.constraint
+            if choice is None or (constraint is not None and constraint.stuck):
                 sequence.last = _STAND_IN
-                message = f"the logits for position {part.span.end} are not numbers"
+                message = constraint.stuck if constraint is not None else ""
+                message = message or f"the logits for position {part.span.end} are not numbers"
                 broken.append(Broken(part.chunk.sequence, message))
-            else:
-                sequence.last = choice.token
-                sampled.append(Sampled(part.chunk.sequence, part.span.end, choice.token, choice.logprob, choice.top))
+                continue
+            sequence.last = choice.token
+            if constraint is not None:
+                constraint.take(choice.token)
+            sampled.append(Sampled(part.chunk.sequence, part.span.end, choice.token, choice.logprob, choice.top))
         return tuple(sampled), tuple(broken)
+
+    def _allowed(self, sequences: Sequence[_Sequence], logits: Tensor, begun: Begun) -> Tensor:
+        """The logits without what grammars forbid."""
+        rows = [row for row, sequence in enumerate(sequences) if sequence.constraint is not None]
+        bits = torch.from_numpy(self._masks.finish(begun)).to(self._device)
+        return restrict(logits, rows, bits)

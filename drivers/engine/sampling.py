@@ -33,12 +33,17 @@ class Choice:
     top: tuple[tuple[int, float], ...] = ()
 
 
-def choose(logits: Tensor, parameters: Sequence[SamplingParameters], positions: Sequence[int]) -> list[Choice | None]:
+def choose(
+    raw: Tensor,
+    parameters: Sequence[SamplingParameters],
+    positions: Sequence[int],
+    allowed: Tensor | None = None,
+) -> list[Choice | None]:
     """A token for every row of `[rows, vocabulary]`; None for a row whose logits are not numbers.
 
-    `positions` are those of the tokens that are chosen.
+    `positions` are those of the tokens that are chosen; `allowed` are the logits that `restrict` has left.
     """
-    raw = logits
+    logits = raw if allowed is None else allowed
     if any(entry.banned for entry in parameters):
         logits = _without_banned(logits, parameters)
     best, greedy = logits.float().max(-1)
@@ -52,6 +57,18 @@ def choose(logits: Tensor, parameters: Sequence[SamplingParameters], positions: 
         token = likeliest[row] if entry.temperature <= 0.0 else _draw(logits[row], entry, position)
         chosen.append(_described(token, raw[row], entry))
     return chosen
+
+
+def restrict(logits: Tensor, rows: Sequence[int], bits: Tensor) -> Tensor:
+    """The logits, with those of tokens that `bits` does not allow at minus infinity.
+
+    `bits` is `[rows, bytes]` of unsigned bytes, for the rows that are named; the first token is in the lowest bit.
+    """
+    places = torch.arange(8, dtype=torch.uint8, device=bits.device)
+    allowed = (bits.unsqueeze(-1) >> places & 1).flatten(1)[:, : logits.shape[1]].bool()
+    restricted = logits.clone()
+    restricted[list(rows)] = logits[list(rows)].masked_fill_(~allowed, -torch.inf)
+    return restricted
 
 
 def uniform(seed: int, position: int) -> float:

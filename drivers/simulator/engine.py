@@ -34,9 +34,12 @@ class Corruption(AssertionError):
     """A sequence did not find its own tokens in its pages, or the plan names something that does not exist."""
 
 
-def next_token(tokens: list[int], seed: int = 0) -> int:
-    """The token after `tokens`: a pure function, `END` about once in a hundred."""
-    value = crc32(repr((tokens, seed)).encode())
+def next_token(tokens: list[int], seed: int = 0, written: int | None = None) -> int:
+    """The token after `tokens`: a pure function, `END` about once in a hundred.
+
+    Under a grammar it depends on how many tokens were `written` under it too.
+    """
+    value = crc32(repr((tokens, seed) if written is None else (tokens, seed, written)).encode())
     return END if value % 97 == 0 else value % (VOCABULARY - 1)
 
 
@@ -76,6 +79,8 @@ class _Sequence:
     table: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     last: int | None = None
+    written: list[int] | None = None
+    """What was written under its grammar, if it has one."""
 
 
 class SimulatedEngine:
@@ -98,7 +103,8 @@ class SimulatedEngine:
         for opened in plan.open:
             if opened.sequence in self._sequences:
                 raise Corruption(f"sequence {opened.sequence} is open already")
-            self._sequences[opened.sequence] = _Sequence(opened.sampling)
+            written = list(opened.written) if opened.sampling.grammar is not None else None
+            self._sequences[opened.sequence] = _Sequence(opened.sampling, written=written)
         moved = tuple(self._move(move) for move in plan.moves)
         sampled = [self._chunk(chunk) for chunk in plan.chunks]
         return Outcome(plan.number, moved, tuple(token for token in sampled if token is not None))
@@ -122,8 +128,18 @@ class SimulatedEngine:
         if not chunk.sample:
             return None
         context = self._read(sequence, chunk.start + len(tokens))
-        sequence.last = next_token(context, sequence.sampling.seed)
+        sequence.last = self._choose(sequence, context)
         return Sampled(chunk.sequence, len(context), sequence.last)
+
+    def _choose(self, sequence: _Sequence, context: list[int]) -> int:
+        written = sequence.written
+        if written is None:
+            return next_token(context, sequence.sampling.seed)
+        if context[len(context) - len(written) :] != written:
+            raise Corruption(f"{written} was written under the grammar, and the context is {context}")
+        token = next_token(context, sequence.sampling.seed, len(written))
+        written.append(token)
+        return token
 
     def _fed_back(self, chunk: Chunk, sequence: _Sequence) -> int:
         if sequence.last is None:

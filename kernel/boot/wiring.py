@@ -11,6 +11,7 @@ import os
 import secrets
 import time
 
+from llmos.drivers.engine.grammar_checker import Checker
 from llmos.drivers.engine.launcher import Launcher
 from llmos.drivers.engine.settings import DeviceKind, EngineSettings, NumberFormat, WeightFormat
 from llmos.drivers.models.location import models_directory
@@ -24,6 +25,7 @@ from llmos.kernel.core.engine import CoreSettings
 from llmos.kernel.core.kernel import Kernel
 from llmos.kernel.core.policy import POLICIES
 from llmos.kernel.gate.calls.audits import AuditCalls
+from llmos.kernel.gate.calls.grammars import Grammars
 from llmos.kernel.gate.calls.identity import IdentityCalls
 from llmos.kernel.gate.calls.policies import PolicyCalls
 from llmos.kernel.gate.calls.processes import ProcessCalls, Sources
@@ -44,9 +46,10 @@ FIRST_TRIES = 3
 class KernelService:
     """The real kernel (`Service`)."""
 
-    def __init__(self, boot: Boot, shell: Shell, default_model: str) -> None:
+    def __init__(self, boot: Boot, shell: Shell, grammars: Grammars, default_model: str) -> None:
         self._boot = boot
         self._shell = shell
+        self._grammars = grammars
         self._handlers: Handlers | None = None
         self._stillborn = 0
         self._default_model = default_model
@@ -63,7 +66,7 @@ class KernelService:
         return None
 
     def begin(self, security: Security) -> None:
-        self._handlers = _handlers(self._boot, self._shell, self._default_model, security)
+        self._handlers = _handlers(self._boot, self._shell, self._grammars, self._default_model, security)
         self._shell.on_engine_change = self._engine_changed
         self._shell.on_displaced = security.recorder.displaced
         self._shell.start()
@@ -85,6 +88,7 @@ class KernelService:
 
     def close(self) -> None:
         self._shell.close()
+        self._grammars.close()
 
 
 def assemble(boot: Boot) -> KernelService:
@@ -95,16 +99,17 @@ def assemble(boot: Boot) -> KernelService:
     kernel = Kernel((model.name,), _core_settings(boot))
     launcher = Launcher(_engine_settings(boot.settings.engine, model))
     shell = Shell(boot.loop, kernel, {model.name: Model(launcher, text)})
-    return KernelService(boot, shell, model.name)
+    grammars = Grammars(boot.loop, {model.name: Checker(model.directory)})
+    return KernelService(boot, shell, grammars, model.name)
 
 
-def _handlers(boot: Boot, shell: Shell, default_model: str, security: Security) -> Handlers:
+def _handlers(boot: Boot, shell: Shell, grammars: Grammars, default_model: str, security: Security) -> Handlers:
     """A group of calls from each of its parts."""
     membrane, recorder, gate, reader = security.membrane, security.recorder, security.gate, security.reader
     sources = Sources(default_model, boot.pids.allocate, lambda: secrets.randbits(63))
     facts = Facts(boot.version, str(boot.home.root), time.time(), lambda: boot.stop(0))
     groups = (
-        ProcessCalls(shell, membrane, sources),
+        ProcessCalls(shell, membrane, grammars, sources),
         SystemCalls(shell, membrane, facts),
         IdentityCalls(security.keyring, membrane, recorder, gate.revoke, gate.announce_server_key),
         PolicyCalls(boot.loop, security.keeper, membrane, security.keyring, recorder, reader, security.audit),

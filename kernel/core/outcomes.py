@@ -149,7 +149,7 @@ def _take_token(engine: Engine, process: Process, generation: Generation, token:
 
 def _end(engine: Engine, process: Process, generation: Generation, token: int) -> tuple[FinishReason, str] | None:
     ready, limits = engine.geometry, process.limits
-    if ready is not None and token in ready.end_tokens and not generation.ignore_eos:
+    if ready is not None and token in ready.end_tokens and generation.ends_by_token:
         return FinishReason.STOP, ""
     if limits.generated_tokens is not None and process.generated_tokens >= limits.generated_tokens:
         return FinishReason.LIMIT, limit_text(process, "generated_tokens", limits.generated_tokens)

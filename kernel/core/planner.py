@@ -313,8 +313,7 @@ class Planner:
 
     def _chunk(self, process: Process, run: Run, count: int) -> Chunk:
         if not run.opened:
-            sampling = run.generation.sampling if run.generation is not None else SamplingParameters()
-            self._opened.append(Open(run.sequence, sampling))
+            self._opened.append(_opening(process, run))
             run.opened = True
         start, end = run.planned, run.planned + count
         pages_from = run.unsent_from
@@ -377,6 +376,15 @@ def _victim_order(process: Process) -> tuple[int, int, int]:
 
 def _comes_after(other: Process, process: Process) -> bool:
     return other is not process and other.rank == process.rank and other.arrival > process.arrival
+
+
+def _opening(process: Process, run: Run) -> Open:
+    """What the engine needs to know of a run; its grammar goes on after what was generated already."""
+    generation = run.generation
+    if generation is None:
+        return Open(run.sequence, SamplingParameters())
+    written = process.tokens[generation.prompt_tokens :] if generation.sampling.grammar is not None else ()
+    return Open(run.sequence, generation.sampling, tuple(written))
 
 
 def _slot(page: Page) -> int:

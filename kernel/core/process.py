@@ -88,6 +88,11 @@ class Generation:
     throttled: bool = False
     """The reader does not keep up: do not plan until it does."""
 
+    @property
+    def ends_by_token(self) -> bool:
+        """An end token ends it; one that a grammar allows always does."""
+        return not self.ignore_eos or self.sampling.grammar is not None
+
 
 @dataclass(slots=True, eq=False)
 class Run:

@@ -44,6 +44,24 @@ class Move(Message, frozen=True):
     target: int
 
 
+class GrammarKind(IntEnum):
+    """In which language a grammar is written."""
+
+    SCHEMA = 0
+    REGEX = 1
+
+
+class Grammar(Message, frozen=True):
+    """What the text of a generation must be: JSON that a schema (JSON text) describes, or a match of a regex.
+
+    An end token is chosen where the text is complete; with `prolong` only where nothing else may follow.
+    """
+
+    kind: GrammarKind
+    text: str
+    prolong: bool = False
+
+
 class SamplingParameters(Message, frozen=True):
     """How a sequence chooses tokens. Temperature 0 is greedy.
 
@@ -60,13 +78,19 @@ class SamplingParameters(Message, frozen=True):
     top_logprobs: int | None = None
     banned: tuple[int, ...] = ()
     """Token ids that are never chosen (end-of-sequence ids under `ignore_eos` are not banned, just not obeyed)."""
+    grammar: Grammar | None = None
 
 
 class Open(Message, frozen=True):
-    """Begin a sequence with an empty page table."""
+    """Begin a sequence with an empty page table.
+
+    `written` are the tokens that an earlier run of the same generation has chosen, when it has a grammar: it goes on
+    after them.
+    """
 
     sequence: SequenceId
     sampling: SamplingParameters
+    written: tuple[int, ...] = ()
 
 
 class Chunk(Message, frozen=True):

@@ -10,6 +10,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from llmos.syscalls.abi.words import (
+    MAX_GRAMMAR,
     MAX_TOKENS_A_CALL,
     ChatMessage,
     Count,
@@ -229,6 +230,9 @@ class Sampling(Record, frozen=True):
 
     `stop` are strings: generation ends when one appears, and the text is cut before it.
     A request without a seed is given one by the kernel, so that it can be replayed after a crash.
+    `schema` (JSON schema, as JSON text) or `regex`, not both: the text is JSON that the schema describes, or matches
+    the regex as a whole. It ends with `stop` when it is complete; with another reason it may not be. With `ignore_eos`
+    it goes on as long as the grammar lets it.
     """
 
     max_tokens: Annotated[int, Meta(ge=1, le=1 << 20)] = 128
@@ -240,6 +244,8 @@ class Sampling(Record, frozen=True):
     stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=16)] = ()
     ignore_eos: bool = False
     logprobs: Annotated[int, Meta(ge=0, le=20)] = 0
+    schema: Annotated[str, Meta(max_length=MAX_GRAMMAR)] | None = None
+    regex: Annotated[str, Meta(max_length=MAX_GRAMMAR)] | None = None
 
 
 class Generate(Record, frozen=True):

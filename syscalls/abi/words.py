@@ -100,6 +100,9 @@ Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 
 MAX_TOKENS_A_CALL = 1 << 17
 
+MAX_GRAMMAR = 1 << 16
+"""Characters of a schema or a regex."""
+
 
 class ChatMessage(Record, frozen=True):
     """One message of a conversation; `content` is plain text."""

@@ -20,7 +20,7 @@ from llmos.syscalls.sdk.asynchronous_call import perform
 from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration
 from llmos.syscalls.sdk.asynchronous_security import AsyncAudit, AsyncKeys, AsyncPolicy
 from llmos.syscalls.sdk.connection import Connection, open_connection
-from llmos.syscalls.sdk.requests import Content, SamplingOptions
+from llmos.syscalls.sdk.requests import Content, SamplingOptions, Schema
 
 
 def aconnect(endpoint: str | None = None, key: str | Path | None = None) -> Connecting:
@@ -149,11 +149,14 @@ class AsyncProcess:
         stop: str | Sequence[str] | None = None,
         ignore_eos: bool = False,
         logprobs: int = 0,
-        schema: object = None,
+        schema: Schema | None = None,
         regex: str | None = None,
         timeout: float | None = None,
     ) -> AsyncGeneration:
-        """Begin to generate at once. Temperature 0 is greedy; `timeout` in seconds ends in `TimedOut`."""
+        """Begin to generate at once. Temperature 0 is greedy; `timeout` in seconds ends in `TimedOut`.
+
+        With a JSON `schema` or a `regex` the text is as it says once `finish_reason` is `stop`.
+        """
         options = SamplingOptions(
             max_tokens=max_tokens,
             temperature=temperature,

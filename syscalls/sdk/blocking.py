@@ -20,7 +20,7 @@ from llmos.syscalls.sdk.blocking_call import perform
 from llmos.syscalls.sdk.blocking_generation import Generation
 from llmos.syscalls.sdk.blocking_security import Audit, Keys, Policy
 from llmos.syscalls.sdk.connection import Connection, open_connection
-from llmos.syscalls.sdk.requests import Content, SamplingOptions
+from llmos.syscalls.sdk.requests import Content, SamplingOptions, Schema
 
 
 def connect(endpoint: str | None = None, key: str | Path | None = None) -> System:
@@ -128,11 +128,14 @@ class Process:
         stop: str | Sequence[str] | None = None,
         ignore_eos: bool = False,
         logprobs: int = 0,
-        schema: object = None,
+        schema: Schema | None = None,
         regex: str | None = None,
         timeout: float | None = None,
     ) -> Generation:
-        """Begin to generate at once. Temperature 0 is greedy; `timeout` in seconds ends in `TimedOut`."""
+        """Begin to generate at once. Temperature 0 is greedy; `timeout` in seconds ends in `TimedOut`.
+
+        With a JSON `schema` or a `regex` the text is as it says once `finish_reason` is `stop`.
+        """
         options = SamplingOptions(
             max_tokens=max_tokens,
             temperature=temperature,

@@ -13,7 +13,7 @@ from typing import Generic, TypedDict, TypeVar
 import msgspec
 
 from llmos.syscalls.abi import messages as m
-from llmos.syscalls.abi.errors import InvalidArgument, NotSupported
+from llmos.syscalls.abi.errors import InvalidArgument
 from llmos.syscalls.abi.words import ChatMessage, Limits, Origin, ProcessInfo, Record
 from llmos.syscalls.sdk.protocol import Failed, Happened, Replied
 from llmos.syscalls.wire.codec import decode_record
@@ -29,6 +29,10 @@ Content = str | Sequence[ChatMessage | Mapping[str, object]] | Sequence[int]
 """What can be appended: text, chat messages, or token ids."""
 
 
+Schema = Mapping[str, object] | str | bool
+"""A JSON schema: as Python has it, or its JSON text; True is any JSON."""
+
+
 class SamplingOptions(TypedDict, total=False):
     """The keyword arguments of `generate`."""
 
@@ -41,7 +45,7 @@ class SamplingOptions(TypedDict, total=False):
     stop: str | Sequence[str] | None
     ignore_eos: bool
     logprobs: int
-    schema: object
+    schema: Schema | None
     regex: str | None
     timeout: float | None
 
@@ -198,14 +202,23 @@ def advise(pid: int, will_need: bool) -> Invocation[m.Done, None]:
 
 def generate(pid: int, options: SamplingOptions, window: int) -> Invocation[m.Generated, m.Generated]:
     """Gives the whole of the generation; `window` is the credit that its stream begins with."""
-    if options.get("schema") is not None or options.get("regex") is not None:
-        raise NotSupported("schema and regex are not there yet", "constrain the answer by the prompt")
-    sampling = {name: value for name, value in options.items() if name not in ("schema", "regex", "timeout")}
+    sampling = {name: value for name, value in options.items() if name != "timeout"}
+    sampling["schema"] = schema_text(options.get("schema"))
     stop = options.get("stop")
     sampling["stop"] = (stop,) if isinstance(stop, str) else tuple(stop or ())
     timeout = options.get("timeout")
     request = build(m.Generate, pid=pid, sampling=sampling, window=window, timeout=timeout)
     return Invocation("gen.generate", request, m.Generated, itself, timeout)
+
+
+def schema_text(schema: object) -> str | None:
+    """A JSON schema as JSON text: text stays as it is, anything else is written down. Raises `InvalidArgument`."""
+    if schema is None or isinstance(schema, str):
+        return schema
+    try:
+        return msgspec.json.encode(schema).decode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"schema is no JSON: {error}", "a dict, True, or JSON text") from None
 
 
 def question(pid: int, text: str) -> Invocation[m.Appended, int]:

@@ -87,10 +87,10 @@ class PlanDriver:
         self._number += 1
         return self.runner.run(Plan(self._number, tuple(moves), tuple(closed), tuple(opened), tuple(chunks)))
 
-    def open(self, tokens: Sequence[int], sampling: SamplingParameters = TOP) -> Tracked:
+    def open(self, tokens: Sequence[int], sampling: SamplingParameters = TOP, written: tuple[int, ...] = ()) -> Tracked:
         self._sequences += 1
         tracked = Tracked(SequenceId(self._sequences), list(tokens))
-        self.plan(opened=[Open(tracked.id, sampling)])
+        self.plan(opened=[Open(tracked.id, sampling, written)])
         return tracked
 
     def close(self, tracked: Tracked) -> None:

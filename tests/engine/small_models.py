@@ -125,11 +125,11 @@ CONFIGURATIONS: dict[str, Callable[[], PretrainedConfig]] = {
 }
 
 
-def save_model(config: PretrainedConfig, directory: Path) -> None:
+def save_model(config: PretrainedConfig, directory: Path, end: int = 5) -> None:
     """A model of this configuration, the same at every call."""
     torch.manual_seed(7)
     model = AutoModelForCausalLM.from_config(config)
-    model.generation_config.eos_token_id = 5
+    model.generation_config.eos_token_id = end
     model.save_pretrained(directory)
 
 

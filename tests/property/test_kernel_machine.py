@@ -66,13 +66,19 @@ class KernelMachine(RuleBasedStateMachine):
         if pid is not None:
             self.attempt(ev.Append(pid, tuple(range(1, length + 1)), None))
 
-    @rule(number=pick, max_tokens=st.integers(1, 16), ignore_eos=st.booleans(), seed=st.integers(0, 3))
-    def generate(self, number: int, max_tokens: int, ignore_eos: bool, seed: int) -> None:
+    @rule(
+        number=pick,
+        max_tokens=st.integers(1, 16),
+        ignore_eos=st.booleans(),
+        seed=st.integers(0, 3),
+        grammar=st.booleans(),
+    )
+    def generate(self, number: int, max_tokens: int, ignore_eos: bool, seed: int, grammar: bool) -> None:
         pid = self.process(number)
         if pid is None:
             return
         try:
-            self.harness.generate(pid, max_tokens, ignore_eos, seed)
+            self.harness.generate(pid, max_tokens, ignore_eos, seed, grammar)
         except Error:
             invariants.check(self.harness.kernel)
 

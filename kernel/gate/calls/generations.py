@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 from llmos.kernel.core import events as ev
 from llmos.kernel.core.authority import Authorized
+from llmos.kernel.gate.calls.grammars import Grammars, grammar_of
 from llmos.kernel.gate.channel import Channel, Ending
 from llmos.kernel.loop.generation import GenerationInProgress
 from llmos.kernel.loop.shell import Shell
-from llmos.kernel.ports.engine import SamplingParameters
+from llmos.kernel.ports.engine import Grammar, SamplingParameters
 from llmos.syscalls.abi.errors import Error, TimedOut
 from llmos.syscalls.abi.messages import Generate, Sampling
 from llmos.syscalls.abi.words import Pid
@@ -23,16 +24,31 @@ FAR_BEHIND = 256
 """Tokens that may wait for the reader before its process has to wait too."""
 
 
-def generate(by: Authorized, shell: Shell, request: Generate, new_seed: Callable[[], int], channel: Channel) -> None:
-    """Begin a generation and serve its stream. Raises abi errors."""
+def generate(
+    by: Authorized,
+    shell: Shell,
+    grammars: Grammars,
+    request: Generate,
+    new_seed: Callable[[], int],
+    channel: Channel,
+) -> None:
+    """Begin a generation and serve its stream, after its grammar was checked. Raises abi errors."""
     process = shell.kernel.table.living(Pid(request.pid))
-    stream = shell.models[process.model].text.stream(request.sampling.stop)
-    serving = _Serving(by, shell, request, channel)
-    watcher = GenerationInProgress(stream, request.sampling.logprobs > 0, serving.serve)
-    serving.begin(watcher, parameters(request.sampling, new_seed))
+    grammar = grammar_of(request.sampling)
+    sampling = parameters(request.sampling, grammar, new_seed)
+
+    def begin() -> None:
+        stream = shell.models[process.model].text.stream(request.sampling.stop)
+        serving = _Serving(by, shell, request, channel)
+        serving.begin(GenerationInProgress(stream, request.sampling.logprobs > 0, serving.serve), sampling)
+
+    if grammar is None:
+        begin()
+    else:
+        grammars.check(by, process.model, grammar, begin, channel)
 
 
-def parameters(sampling: Sampling, new_seed: Callable[[], int]) -> SamplingParameters:
+def parameters(sampling: Sampling, grammar: Grammar | None, new_seed: Callable[[], int]) -> SamplingParameters:
     """What the engine needs to choose tokens."""
     return SamplingParameters(
         temperature=sampling.temperature,
@@ -41,6 +57,7 @@ def parameters(sampling: Sampling, new_seed: Callable[[], int]) -> SamplingParam
         min_p=sampling.min_p,
         seed=sampling.seed if sampling.seed is not None else new_seed(),
         top_logprobs=sampling.logprobs if sampling.logprobs > 0 else None,
+        grammar=grammar,
     )
 
 

@@ -12,6 +12,7 @@ from llmos.kernel.core.authority import Authorized
 from llmos.kernel.core.process import Exit, Process
 from llmos.kernel.gate.calls.contexts import append, encode_then, origin_of, read
 from llmos.kernel.gate.calls.generations import generate
+from llmos.kernel.gate.calls.grammars import Grammars
 from llmos.kernel.gate.calls.handler import Handler, row
 from llmos.kernel.gate.channel import Channel, Ending
 from llmos.kernel.loop.shell import Shell
@@ -38,8 +39,9 @@ class Sources:
 class ProcessCalls:
     """One method per call."""
 
-    def __init__(self, shell: Shell, membrane: Membrane, sources: Sources) -> None:
+    def __init__(self, shell: Shell, membrane: Membrane, grammars: Grammars, sources: Sources) -> None:
         self._shell = shell
+        self._grammars = grammars
         self._kernel = shell.kernel
         self._membrane = membrane
         self._sources = sources
@@ -209,7 +211,7 @@ class ProcessCalls:
     # --- gen
 
     def generate(self, by: Authorized, request: m.Generate, channel: Channel) -> None:
-        generate(by, self._shell, request, self._sources.new_seed, channel)
+        generate(by, self._shell, self._grammars, request, self._sources.new_seed, channel)
 
     def cancel(self, by: Authorized, request: m.OnProcess, channel: Channel) -> None:
         self._shell.perform(by, ev.EndGeneration(Pid(request.pid), stopped=False))
