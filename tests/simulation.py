@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 
-from llmos.drivers.simulator.engine import END, SimulatedEngine, empty_pool, next_token, simulated_ready
+from llmos.drivers.simulator.engine import (
+    END,
+    LIKELY,
+    SimulatedEngine,
+    empty_pool,
+    next_token,
+    score_of,
+    simulated_ready,
+)
 from llmos.kernel.core import effects as fx
 from llmos.kernel.core import events as ev
 from llmos.kernel.core import invariants
@@ -37,6 +45,9 @@ class Harness:
         self.expected: dict[Pid, list[int]] = {}
         self.ended: dict[Pid, fx.Finished | fx.Failed] = {}
         self.exits: dict[Pid, fx.Exited] = {}
+        self.wanted: dict[Pid, tuple[fx.Scores, ...]] = {}
+        """What each scoring that is under way or done must find, by its call."""
+        self.scored: dict[Pid, fx.ScoringDone | fx.ScoringFailed] = {}
         self.settled: list[fx.SwapSettled] = []
         self.engine_up()
 
@@ -62,6 +73,11 @@ class Harness:
                 self.exits[pid] = effect
             case fx.SwapSettled():
                 self.settled.append(effect)
+            case fx.ScoringDone(call, scores):
+                self.scored[call] = effect
+                assert scores == self.wanted[call], f"scoring {call} found what is not so"
+            case fx.ScoringFailed(call):
+                self.scored[call] = effect
             case _:
                 pass
 
@@ -134,6 +150,15 @@ class Harness:
         self.ended.pop(pid, None)
         self.expected[pid] = undisturbed(context, max_tokens, ignore_eos, seed, grammar)
 
+    def score(self, pid: Pid, continuations: tuple[tuple[int, ...], ...]) -> Pid:
+        """Begin to score; the call."""
+        pids = tuple(Pid(self.next_pid + index) for index in range(len(continuations) + 1))
+        self.next_pid += len(pids)
+        context = list(self.kernel.table.get(pid).tokens)
+        self.wanted[pids[0]] = tuple(scores_of(context, continuation) for continuation in continuations)
+        self.handle(ev.Score(pid, pids, continuations))
+        return pids[0]
+
     def signal(self, pid: Pid, signal: Signal) -> None:
         self.handle(ev.SendSignal(pid, signal, "alice"))
 
@@ -160,6 +185,14 @@ class Harness:
             expected = self.expected[pid]
             if tokens != expected[: len(tokens)]:
                 raise AssertionError(f"process {pid} saw {tokens}, expected {expected}")
+
+
+def scores_of(context: list[int], continuation: tuple[int, ...]) -> fx.Scores:
+    """How likely a continuation is when nothing happens to it."""
+    found = tuple(
+        score_of([*context, *continuation[:index]], continuation[index]) for index in range(len(continuation))
+    )
+    return fx.Scores(found, tuple(score > LIKELY for score in found))
 
 
 def undisturbed(

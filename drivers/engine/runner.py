@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from llmos.drivers.engine.attention import KEYWORD
 from llmos.drivers.engine.masks import Begun, Constraint, GrammarMasks
 from llmos.drivers.engine.pools import PagePools
-from llmos.drivers.engine.sampling import choose, restrict
+from llmos.drivers.engine.sampling import choose, restrict, score
 from llmos.drivers.engine.step import PagedStep, Scratch, Span, similar
 from llmos.kernel.ports.engine import (
     Broken,
@@ -28,6 +28,7 @@ from llmos.kernel.ports.engine import (
     Plan,
     Sampled,
     SamplingParameters,
+    Scored,
     SequenceId,
 )
 
@@ -60,6 +61,20 @@ class _Part:
     tokens: tuple[int, ...]
     span: Span
 
+    @property
+    def kept(self) -> int:
+        """After how many of its last tokens logits are wanted."""
+        return len(self.chunk.targets) or int(self.chunk.sample)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What came of the chunks of a plan."""
+
+    sampled: tuple[Sampled, ...] = ()
+    broken: tuple[Broken, ...] = ()
+    scored: tuple[Scored, ...] = ()
+
 
 class Runner:
     """Runs the plans of one engine, in order."""
@@ -83,12 +98,13 @@ class Runner:
             self._open(opening)
         self._move(plan.moves)
         moved = time.perf_counter()
-        sampled, broken = self._compute(plan.chunks) if plan.chunks else ((), ())
+        found = self._compute(plan.chunks) if plan.chunks else _Found()
         return Outcome(
             number=plan.number,
             moved=tuple(move.id for move in plan.moves),
-            sampled=sampled,
-            broken=broken,
+            sampled=found.sampled,
+            broken=found.broken,
+            scored=found.scored,
             seconds=time.perf_counter() - started,
             move_seconds=moved - started,
         )
@@ -113,7 +129,7 @@ class Runner:
         if moves and self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
-    def _compute(self, chunks: Sequence[Chunk]) -> tuple[tuple[Sampled, ...], tuple[Broken, ...]]:
+    def _compute(self, chunks: Sequence[Chunk]) -> _Found:
         if len({chunk.sequence for chunk in chunks}) < len(chunks):
             raise PlanError("a sequence has two chunks in one plan")
         parts = [self._prepare(chunk) for chunk in chunks]
@@ -131,7 +147,26 @@ class Runner:
         sampling = [part for part in ordered if part.chunk.sample]
         begun = self._begin_masks(sampling)
         logits = self._forward(ordered, step)
-        return self._sample(sampling, logits, begun)
+        if len(sampling) == len(logits):
+            return self._sample(sampling, logits, begun)
+        return self._sample_and_score(ordered, logits, begun)
+
+    def _sample_and_score(self, parts: Sequence[_Part], logits: Tensor, begun: Begun | None) -> _Found:
+        """Tell the rows of those that sample from the rows of those that are scored."""
+        rows: list[int] = []
+        sampling, scored, row = [], [], 0
+        for part in parts:
+            if part.chunk.targets:
+                scored.append(self._score(part, logits[row : row + part.kept]))
+            elif part.chunk.sample:
+                sampling.append(part)
+                rows.append(row)
+            row += part.kept
+        return replace(self._sample(sampling, logits[rows], begun), scored=tuple(scored))
+
+    def _score(self, part: _Part, logits: Tensor) -> Scored:
+        logprobs, likeliest = score(logits, part.chunk.targets)
+        return Scored(part.chunk.sequence, part.span.end - part.kept + 1, logprobs, likeliest)
 
     def _begin_masks(self, parts: Sequence[_Part]) -> Begun | None:
         """Have the masks computed while the model computes."""
@@ -150,11 +185,13 @@ class Runner:
         if sequence is None:
             raise PlanError(f"sequence {chunk.sequence} has a chunk but was never opened")
         tokens = chunk.tokens or self._fed_back(chunk.sequence, sequence)
+        if len(chunk.targets) > len(tokens) or (chunk.targets and chunk.sample):
+            raise PlanError(f"sequence {chunk.sequence} has {len(chunk.targets)} targets for {len(tokens)} tokens")
         if not 0 <= chunk.pages_from <= len(sequence.pages):
             raise PlanError(f"sequence {chunk.sequence} has {len(sequence.pages)} pages, none from {chunk.pages_from}")
         sequence.pages[chunk.pages_from :] = chunk.pages
         span = Span(chunk.start, len(tokens), tuple(sequence.pages))
-        self._check_tokens(chunk, tokens)
+        self._check_tokens(chunk, (*tokens, *chunk.targets))
         self._check_pages(chunk, span)
         self._clear_fresh(chunk)
         return _Part(chunk, tokens, span)
@@ -185,14 +222,14 @@ class Runner:
                 self._pools.clear(slot)
 
     def _forward(self, parts: Sequence[_Part], step: PagedStep) -> Tensor:
-        """Logits after the last token of every part that samples: `[sampling parts, vocabulary]`."""
+        """Logits after the last tokens of every part that samples or scores: `[kept rows, vocabulary]`."""
         tokens = [token for part in parts for token in part.tokens]
         positions = [position for part in parts for position in range(part.span.start, part.span.end)]
-        rows, row = [], -1
+        rows: list[int] = []
+        row = -1
         for part in parts:
             row += part.span.count
-            if part.chunk.sample:
-                rows.append(row)
+            rows += range(row - part.kept + 1, row + 1)
         inputs = torch.tensor([tokens, positions], device=self._device)
         known = {"input_ids": inputs[:1], "position_ids": inputs[1:], "use_cache": False, KEYWORD: step}
         if not rows:
@@ -202,9 +239,7 @@ class Runner:
         logits: Tensor = self._model(**known, logits_to_keep=kept).logits
         return logits[0]
 
-    def _sample(
-        self, parts: Sequence[_Part], logits: Tensor, begun: Begun | None
-    ) -> tuple[tuple[Sampled, ...], tuple[Broken, ...]]:
+    def _sample(self, parts: Sequence[_Part], logits: Tensor, begun: Begun | None) -> _Found:
         sequences = [self._sequences[part.chunk.sequence] for part in parts]
         positions = [part.span.end for part in parts]
         allowed = self._allowed(sequences, logits, begun) if begun is not None else logits
@@ -222,7 +257,7 @@ class Runner:
             if constraint is not None:
                 constraint.take(choice.token)
             sampled.append(Sampled(part.chunk.sequence, part.span.end, choice.token, choice.logprob, choice.top))
-        return tuple(sampled), tuple(broken)
+        return _Found(tuple(sampled), tuple(broken))
 
     def _allowed(self, sequences: Sequence[_Sequence], logits: Tensor, begun: Begun) -> Tensor:
         """The logits without what grammars forbid."""

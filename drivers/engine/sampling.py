@@ -20,6 +20,9 @@ from llmos.kernel.ports.engine import SamplingParameters
 
 _MANTISSA = 53
 
+_SCORED_AT_ONCE = 64
+"""Rows of logits that are held in double precision."""
+
 _NUCLEUS_GUESSES = (512, 8192)
 """So many tokens almost always hold the nucleus; finding them is much cheaper than sorting the vocabulary."""
 
@@ -69,6 +72,18 @@ def restrict(logits: Tensor, rows: Sequence[int], bits: Tensor) -> Tensor:
     restricted = logits.clone()
     restricted[list(rows)] = logits[list(rows)].masked_fill_(~allowed, -torch.inf)
     return restricted
+
+
+def score(logits: Tensor, targets: Sequence[int]) -> tuple[tuple[float, ...], tuple[bool, ...]]:
+    """The log-probability of each target under its row of `[targets, vocabulary]`, and whether none is likelier."""
+    logprobs: list[float] = []
+    likeliest: list[bool] = []
+    for start in range(0, len(targets), _SCORED_AT_ONCE):
+        rows = logits[start : start + _SCORED_AT_ONCE]
+        wanted = torch.tensor(targets[start : start + _SCORED_AT_ONCE], device=logits.device)
+        logprobs += torch.log_softmax(rows.double(), -1).gather(1, wanted.unsqueeze(1)).squeeze(1).tolist()
+        likeliest += (rows.argmax(-1) == wanted).tolist()
+    return tuple(logprobs), tuple(likeliest)
 
 
 def uniform(seed: int, position: int) -> float:

@@ -22,12 +22,15 @@ from llmos.kernel.ports.engine import (
     Ready,
     Sampled,
     SamplingParameters,
+    Scored,
     SequenceId,
 )
 
 Cells = list[int | None]
 VOCABULARY = 1000
 END = 999
+LIKELY = -2.0
+"""Above this log-probability a token counts as the likeliest."""
 
 
 class Corruption(AssertionError):
@@ -41,6 +44,11 @@ def next_token(tokens: list[int], seed: int = 0, written: int | None = None) -> 
     """
     value = crc32(repr((tokens, seed) if written is None else (tokens, seed, written)).encode())
     return END if value % 97 == 0 else value % (VOCABULARY - 1)
+
+
+def score_of(tokens: list[int], target: int) -> float:
+    """The log-probability of a token after others: a pure function."""
+    return -(crc32(repr((tokens, target)).encode()) % 1000) / 100
 
 
 def simulated_ready(
@@ -106,8 +114,10 @@ class SimulatedEngine:
             written = list(opened.written) if opened.sampling.grammar is not None else None
             self._sequences[opened.sequence] = _Sequence(opened.sampling, written=written)
         moved = tuple(self._move(move) for move in plan.moves)
-        sampled = [self._chunk(chunk) for chunk in plan.chunks]
-        return Outcome(plan.number, moved, tuple(token for token in sampled if token is not None))
+        done = [self._chunk(chunk) for chunk in plan.chunks]
+        sampled = tuple(one for one in done if isinstance(one, Sampled))
+        scored = tuple(one for one in done if isinstance(one, Scored))
+        return Outcome(plan.number, moved, sampled, scored=scored)
 
     def _move(self, move: Move) -> MoveId:
         source = self._device if move.direction in (Direction.DEVICE_TO_HOST, Direction.DEVICE_TO_DEVICE) else self.host
@@ -115,7 +125,7 @@ class SimulatedEngine:
         target[move.target] = list(source[move.source])
         return move.id
 
-    def _chunk(self, chunk: Chunk) -> Sampled | None:
+    def _chunk(self, chunk: Chunk) -> Sampled | Scored | None:
         sequence = self._sequences[chunk.sequence]
         del sequence.table[chunk.pages_from :]
         if len(sequence.table) != chunk.pages_from:
@@ -125,11 +135,18 @@ class SimulatedEngine:
         self._read(sequence, chunk.start)
         for offset, token in enumerate(tokens):
             self._write(sequence, chunk.start + offset, token)
+        if chunk.targets:
+            return self._score(sequence, chunk, chunk.start + len(tokens))
         if not chunk.sample:
             return None
         context = self._read(sequence, chunk.start + len(tokens))
         sequence.last = self._choose(sequence, context)
         return Sampled(chunk.sequence, len(context), sequence.last)
+
+    def _score(self, sequence: _Sequence, chunk: Chunk, end: int) -> Scored:
+        context, first = self._read(sequence, end), end - len(chunk.targets)
+        scores = [score_of(context[: first + index + 1], target) for index, target in enumerate(chunk.targets)]
+        return Scored(chunk.sequence, first + 1, tuple(scores), tuple(score > LIKELY for score in scores))
 
     def _choose(self, sequence: _Sequence, context: list[int]) -> int:
         written = sequence.written

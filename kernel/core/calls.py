@@ -22,8 +22,8 @@ LIMIT_NAMES = Limits.__struct_fields__
 
 def spawn(kernel: KernelState, event: Spawn, now: float) -> list[Effect]:
     """A new process without context."""
-    _refuse_when_draining(kernel)
-    _check_room(kernel, event.principal, 1)
+    refuse_when_draining(kernel)
+    check_room(kernel, event.principal, 1)
     kernel.engine(event.model)
     if event.parent != INIT:
         _check_children(kernel, kernel.table.living(event.parent), 1)
@@ -53,15 +53,15 @@ def spawn(kernel: KernelState, event: Spawn, now: float) -> list[Effect]:
 
 def fork(kernel: KernelState, event: Fork, now: float) -> list[Effect]:
     """Children with the same context: they refer to the same pages, and whoever writes a shared one copies it first."""
-    _refuse_when_draining(kernel)
+    refuse_when_draining(kernel)
     parent = kernel.table.living(event.pid)
-    _check_room(kernel, parent.principal, len(event.children))
+    check_room(kernel, parent.principal, len(event.children))
     _check_children(kernel, parent, len(event.children))
     pager = kernel.engine_of(parent).pager
     for pid in event.children:
-        child = _child(kernel, parent, pid, now)
+        child = child_of(kernel, parent, pid, now)
         if pager is not None:
-            _share_pages(parent, child, pager)
+            share_pages(parent, child, pager, parent.computed)
         kernel.table.add(child)
         kernel.watch_wall(child)
     return []
@@ -144,18 +144,20 @@ def truncate(kernel: KernelState, pid: Pid, length: int, now: float) -> list[Eff
 def prefetch(kernel: KernelState, pid: Pid, now: float) -> list[Effect]:
     """Compute what is missing of the context, at its turn; nothing to do is no error."""
     process = kernel.table.living(pid)
-    if process.run is None and len(process.tokens) - 1 > process.computed and process.state is State.WAITING:
-        _begin(kernel.engine_of(process), process, None, now)
+    idle = process.run is None and process.scorer is None and process.state is State.WAITING
+    if idle and len(process.tokens) - 1 > process.computed:
+        begin(kernel.engine_of(process), process, None, now, "will need")
     return []
 
 
 def generate(kernel: KernelState, event: Generate, now: float) -> list[Effect]:
     """Begin a generation. One that is only computed ahead is taken over."""
-    _refuse_when_draining(kernel)
+    refuse_when_draining(kernel)
     process = kernel.table.living(event.pid)
     engine = kernel.engine_of(process)
     if process.generation is not None:
         raise Busy(f"process {event.pid} is generating already", "wait for it, cancel it, or fork")
+    refuse_scorer(process)
     _check_generation(engine, process)
     if process.run is not None:
         finish(engine, process, FinishReason.STOP, now)
@@ -163,7 +165,7 @@ def generate(kernel: KernelState, event: Generate, now: float) -> list[Effect]:
     process.high_water = min(process.high_water, len(process.tokens) - 1)
     generation = Generation(event.sampling, event.max_tokens, event.ignore_eos, len(process.tokens), now)
     process.arrival = kernel.new_arrival()
-    _begin(engine, process, generation, now)
+    begin(engine, process, generation, now, "generate")
     signals: list[Effect] = [Signalled(process.pid)] * process.pending_signals
     process.pending_signals = 0
     return signals
@@ -260,10 +262,11 @@ def _nothing_to_bring(engine: Engine, process: Process) -> list[Effect]:
     return [SwapSettled(process.pid, 0, "")]
 
 
-def _begin(engine: Engine, process: Process, generation: Generation | None, now: float) -> None:
+def begin(engine: Engine, process: Process, generation: Generation | None, now: float, why: str) -> None:
+    """Give a process at rest something to compute: a generation, or what is missing of its context."""
     process.run = Run(engine.new_sequence(), generation, planned=process.computed)
     if process.state is State.WAITING and not process.swapping_out:
-        make_ready(engine, process, now, "generate" if generation is not None else "will need")
+        make_ready(engine, process, now, why)
 
 
 def _check_generation(engine: Engine, process: Process) -> None:
@@ -292,7 +295,8 @@ def _check_generation(engine: Engine, process: Process) -> None:
 
 def _check_children(kernel: KernelState, parent: Process, more: int) -> None:
     limit = parent.limits.children
-    living = sum(kernel.table.get(pid).alive for pid in parent.children)
+    children = (kernel.table.get(pid) for pid in parent.children)
+    living = sum(child.alive and child.scorer is None for child in children)
     if limit is not None and living + more > limit:
         raise LimitExceeded(
             f"{limit_text(parent, 'children', limit)}: it has {living}, {more} more are asked for",
@@ -300,7 +304,8 @@ def _check_children(kernel: KernelState, parent: Process, more: int) -> None:
         )
 
 
-def _check_room(kernel: KernelState, principal: str, more: int) -> None:
+def check_room(kernel: KernelState, principal: str, more: int) -> None:
+    """Raise `LimitExceeded` or `TryAgain` unless the table takes so many processes more."""
     own, own_most = kernel.table.count(principal), kernel.settings.max_processes_each
     if own + more > own_most:
         raise LimitExceeded(
@@ -314,7 +319,8 @@ def _check_room(kernel: KernelState, principal: str, more: int) -> None:
         )
 
 
-def _refuse_when_draining(kernel: KernelState) -> None:
+def refuse_when_draining(kernel: KernelState) -> None:
+    """Raise `TryAgain` when nothing new is taken."""
     if kernel.draining:
         raise TryAgain("the daemon is draining and takes nothing new", "llmosctl drain --off, or wait for its restart")
 
@@ -324,10 +330,17 @@ def _check_not_swapping(process: Process) -> None:
         raise Busy(f"pages of process {process.pid} are being moved already", "wait for the other swap call")
 
 
+def refuse_scorer(process: Process) -> None:
+    """Raise `Busy` for a process that the kernel made for a scoring: its context is not its owner's to change."""
+    if process.scorer is not None:
+        raise Busy(f"process {process.pid} scores a continuation for process {process.parent}", "fork that one instead")
+
+
 def _at_rest(kernel: KernelState, pid: Pid) -> Process:
     process = kernel.table.living(pid)
     if process.generation is not None:
         raise Busy(f"process {pid} is generating", "wait for it or cancel it, then change its context")
+    refuse_scorer(process)
     return process
 
 
@@ -335,7 +348,8 @@ def _given(limits: Limits) -> tuple[str, ...]:
     return tuple(name for name in LIMIT_NAMES if getattr(limits, name) is not None)
 
 
-def _child(kernel: KernelState, parent: Process, pid: Pid, now: float) -> Process:
+def child_of(kernel: KernelState, parent: Process, pid: Pid, now: float) -> Process:
+    """A process like its parent, with the same context and no pages yet."""
     child = Process(
         pid=pid,
         parent=parent.pid,
@@ -364,9 +378,10 @@ def _child(kernel: KernelState, parent: Process, pid: Pid, now: float) -> Proces
     return child
 
 
-def _share_pages(parent: Process, child: Process, pager: Pager) -> None:
-    child.computed = child.high_water = parent.computed
+def share_pages(parent: Process, child: Process, pager: Pager, most: int) -> None:
+    """Have the child refer to its parent's pages of the first tokens that are computed, at most so many."""
+    child.computed = child.high_water = min(parent.computed, most)
     child.service = parent.service
-    child.pages = parent.pages[: pages_for(parent.computed, pager.page_tokens)]
+    child.pages = parent.pages[: pages_for(child.computed, pager.page_tokens)]
     for page in child.pages:
         pager.refer(page)

@@ -85,4 +85,40 @@ class Displaced:
     by: Pid
 
 
-Effect = Submit | Token | Finished | Failed | Signalled | Exited | Reaped | SwapSettled | Displaced
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Of a continuation: the log-probability of each token, and whether each was the likeliest."""
+
+    logprobs: tuple[float, ...]
+    likeliest: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringDone:
+    """A call has its scores, in the order of its continuations."""
+
+    call: Pid
+    scores: tuple[Scores, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringFailed:
+    """A call that scores has ended without scores."""
+
+    call: Pid
+    error: Error
+
+
+Effect = (
+    Submit
+    | Token
+    | Finished
+    | Failed
+    | Signalled
+    | Exited
+    | Reaped
+    | SwapSettled
+    | Displaced
+    | ScoringDone
+    | ScoringFailed
+)

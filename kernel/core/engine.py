@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from llmos.kernel.core.pager import Pager
 from llmos.kernel.core.pages import Page
 from llmos.kernel.core.policy import FAIR, Policy
-from llmos.kernel.core.process import Process, Run
+from llmos.kernel.core.process import Process, Run, Scoring
 from llmos.kernel.core.queue import ReadyQueue
 from llmos.kernel.core.table import ProcessTable
 from llmos.kernel.ports.engine import Ready, SequenceId
@@ -79,6 +79,10 @@ class Engine:
     running: dict[Pid, Process] = field(default_factory=dict)
     swapping: dict[Pid, Process] = field(default_factory=dict)
     in_flight: deque[InFlight] = field(default_factory=deque)
+    scorings: dict[Pid, Scoring] = field(default_factory=dict)
+    """Calls that score, by their ids."""
+    due: list[Scoring] = field(default_factory=list)
+    """Scorings of which a process has come to its end: to be settled before the event that did it is over."""
     closing: list[SequenceId] = field(default_factory=list)
     counters: EngineCounters = field(default_factory=EngineCounters)
     next_plan: int = 1

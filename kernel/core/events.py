@@ -138,6 +138,30 @@ class EndGeneration:
 
 
 @dataclass(frozen=True, slots=True)
+class Score:
+    """Score continuations of a context. `pids` are for the processes that do it: one, which also names the call, for
+    the context, and one for each continuation.
+    """
+
+    pid: Pid
+    pids: tuple[Pid, ...]
+    continuations: tuple[tuple[int, ...], ...]
+
+    @property
+    def call(self) -> Pid:
+        """What the call is called."""
+        return self.pids[0]
+
+
+@dataclass(frozen=True, slots=True)
+class EndScoring:
+    """Nobody wants the scores any more."""
+
+    pid: Pid
+    call: Pid
+
+
+@dataclass(frozen=True, slots=True)
 class Throttle:
     """The reader of the generation's stream keeps up (`on` False) or not."""
 
@@ -216,6 +240,8 @@ CallEvent = (
     | Prefetch
     | Generate
     | EndGeneration
+    | Score
+    | EndScoring
     | Throttle
     | Await
     | Resume

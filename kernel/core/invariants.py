@@ -24,6 +24,7 @@ def check(kernel: Kernel) -> None:
     _tree(kernel.table)
     for engine in kernel.engines.values():
         _scheduling(engine)
+        _scorings(engine)
         if engine.pager is not None:
             _slots(engine.pager)
             _references(engine)
@@ -69,6 +70,20 @@ def _scheduling(engine: Engine) -> None:
         _hold(len(engine.in_flight) <= engine.ready.lookahead + 1, "no more plans are in flight than wanted")
     else:
         _hold(not engine.in_flight and not engine.running, "nothing runs on an engine that is not up")
+
+
+def _scorings(engine: Engine) -> None:
+    _hold(not engine.due, "scorings are settled when an event is over")
+    for process in engine.processes:
+        scorer = process.scorer
+        if scorer is None or process.model != engine.model:
+            continue
+        of = engine.processes.find(process.parent)
+        _hold(engine.scorings.get(scorer.scoring.call) is scorer.scoring, f"{process.pid} belongs to a scoring")
+        _hold(not scorer.scoring.over and of is not None and of.alive, f"what {process.pid} scores is wanted")
+        scored = process.computed - scorer.scoring.context_tokens + 1
+        _hold(len(scorer.logprobs) >= scored, f"{process.pid} has scores of what it computed")
+        _hold(len(scorer.logprobs) == len(scorer.likeliest), f"{process.pid} knows of each token if it is likeliest")
 
 
 def _slots(pager: Pager) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from typing import assert_never
 
-from llmos.kernel.core import calls, outcomes, signals
+from llmos.kernel.core import calls, outcomes, scoring, signals
 from llmos.kernel.core import events as ev
 from llmos.kernel.core.effects import Effect
 from llmos.kernel.core.planner import Planner
@@ -23,6 +23,13 @@ class Kernel(KernelState):
 
     def handle(self, event: ev.Event, now: float) -> list[Effect]:
         """Take one event. `now` is seconds of a clock that never goes back."""
+        effects = self._take(event, now)
+        for engine in self.engines.values():
+            if engine.due:
+                effects += scoring.settle(engine, now)
+        return effects
+
+    def _take(self, event: ev.Event, now: float) -> list[Effect]:
         match event:
             case ev.Schedule():
                 return self._schedule(now)
@@ -71,6 +78,10 @@ class Kernel(KernelState):
                 return calls.await_(self, pid, what, now)
             case ev.Resume(pid, what):
                 return calls.resume(self, pid, what, now)
+            case ev.Score():
+                return scoring.score(self, event, now)
+            case ev.EndScoring(pid, call):
+                return scoring.end(self, pid, call)
             case _:
                 assert_never(event)
 
@@ -80,6 +91,9 @@ class Kernel(KernelState):
             while engine.wants_plan:
                 planner, planned = Planner(engine, self.settings, now), engine.next_plan
                 effects += planner.plan()
+                if engine.due:
+                    effects += scoring.settle(engine, now)
+                    continue
                 if engine.next_plan == planned and not planner.changed:
                     break
         return effects

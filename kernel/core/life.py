@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from llmos.kernel.core.effects import Effect, Exited, Failed, Finished, Reaped
 from llmos.kernel.core.engine import Engine
-from llmos.kernel.core.process import Exit, Generation, Process, Run
+from llmos.kernel.core.process import Exit, Generation, Process, Run, Scoring
 from llmos.kernel.core.residency import deactivate_all, release_all
 from llmos.kernel.core.table import ProcessTable
-from llmos.syscalls.abi.errors import Error
+from llmos.syscalls.abi.errors import Cancelled, Error
 from llmos.syscalls.abi.words import FinishReason, State, Usage
 
 
@@ -65,6 +65,9 @@ def finish(engine: Engine, process: Process, reason: FinishReason, now: float, d
     run = end_run(engine, process)
     if process.state in (State.RUNNING, State.READY, State.WAITING):
         leave(engine, process, process.at_rest, now, f"generation ended: {detail or reason.value}")
+    if process.scorer is not None:
+        process.scorer.done = True
+        engine.due.append(process.scorer.scoring)
     if run is None or run.generation is None:
         return []
     return [Finished(process.pid, reason, usage(run.generation, now), detail)]
@@ -75,7 +78,15 @@ def fail(engine: Engine, process: Process, error: Error, now: float) -> list[Eff
     run = end_run(engine, process)
     if process.state in (State.RUNNING, State.READY, State.WAITING):
         leave(engine, process, process.at_rest, now, f"generation failed: {error.message}")
+    if process.scorer is not None:
+        abandon(engine, process.scorer.scoring, error)
     return [Failed(process.pid, error)] if run is not None and run.generation is not None else []
+
+
+def abandon(engine: Engine, scoring: Scoring, error: Error) -> None:
+    """A scoring cannot go on; its first error is what its caller is told."""
+    scoring.error = scoring.error or error
+    engine.due.append(scoring)
 
 
 def bury(
@@ -92,6 +103,8 @@ def bury(
     engine.swapping.pop(process.pid, None)
     process.exit = exit
     process.awaits.clear()
+    for scoring in _scorings_of(table, process):
+        abandon(engine, scoring, Cancelled(f"process {process.pid} has ended: {exit.reason}"))
     effects.append(Exited(process.pid, exit.code, exit.reason))
     effects.extend(Reaped(pid) for pid in table.bury(process))
     return effects
@@ -107,6 +120,12 @@ def usage(generation: Generation, now: float) -> Usage:
         first_token_seconds=first - generation.started,
         seconds=now - generation.started,
     )
+
+
+def _scorings_of(table: ProcessTable, process: Process) -> list[Scoring]:
+    """What a process that ends takes with it: the scoring that it belongs to, and those of its own context."""
+    concerned = (process, *(table.get(pid) for pid in process.children))
+    return [each.scorer.scoring for each in concerned if each.scorer is not None]
 
 
 def _off_engine(engine: Engine, process: Process) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from llmos.kernel.core.effects import Effect, SwapSettled, Token
 from llmos.kernel.core.engine import Engine, Part
 from llmos.kernel.core.life import fail, finish, leave
@@ -10,7 +12,7 @@ from llmos.kernel.core.policy import INPUT_COST, OUTPUT_COST
 from llmos.kernel.core.process import Generation, Process
 from llmos.kernel.core.provenance import MODEL, extend
 from llmos.kernel.core.residency import confirm, forget_lost
-from llmos.kernel.ports.engine import Broken, Outcome, Ready, Sampled, SequenceId
+from llmos.kernel.ports.engine import Broken, Outcome, Ready, Sampled, Scored, SequenceId
 from llmos.syscalls.abi.errors import DeviceError
 from llmos.syscalls.abi.words import FinishReason, State
 
@@ -19,6 +21,23 @@ AGED_TURN = 64.0
 
 FATAL_STEPS = 3
 """After so many engines in a row that died in its steps, a process is taken for the cause and its generation fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What an outcome says about sequences, by sequence."""
+
+    sampled: dict[SequenceId, Sampled]
+    scored: dict[SequenceId, Scored]
+    broken: dict[SequenceId, Broken]
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> _News:
+        return cls(
+            {token.sequence: token for token in outcome.sampled},
+            {scored.sequence: scored for scored in outcome.scored},
+            {error.sequence: error for error in outcome.broken},
+        )
 
 
 def engine_up(engine: Engine, ready: Ready) -> None:
@@ -71,14 +90,13 @@ def step_done(engine: Engine, outcome: Outcome, now: float) -> list[Effect]:
     engine.counters.move_seconds += outcome.move_seconds
     for move in outcome.moved:
         engine.pager.complete(move)
-    sampled = {token.sequence: token for token in outcome.sampled}
-    broken = {error.sequence: error for error in outcome.broken}
+    news = _News.of(outcome)
     effects: list[Effect] = []
     for part in engine.in_flight.popleft().parts:
         for page in part.written:
             engine.pager.unpin(page)
         if part.process.run is part.run:
-            effects += _part_done(engine, part, sampled, broken, now)
+            effects += _part_done(engine, part, news, now)
     engine.queue.settle()
     return effects + _settle_swaps_in(engine)
 
@@ -91,17 +109,11 @@ def _suspects(engine: Engine) -> list[Process]:
     return [process for process in in_step.values() if process.fatal_steps >= FATAL_STEPS and process.run is not None]
 
 
-def _part_done(
-    engine: Engine,
-    part: Part,
-    sampled: dict[SequenceId, Sampled],
-    broken: dict[SequenceId, Broken],
-    now: float,
-) -> list[Effect]:
+def _part_done(engine: Engine, part: Part, news: _News, now: float) -> list[Effect]:
     process, run = part.process, part.run
     process.fatal_steps = 0
-    if run.sequence in broken:
-        return fail(engine, process, DeviceError(f"the model failed: {broken[run.sequence].message}"), now)
+    if run.sequence in news.broken:
+        return fail(engine, process, DeviceError(f"the model failed: {news.broken[run.sequence].message}"), now)
     if engine.pager is None:
         raise AssertionError("an outcome without pools")
     again = process.recomputed_tokens
@@ -110,10 +122,18 @@ def _part_done(
     run.samples_in_flight -= part.sampled
     _charge(engine, part)
     if run.generation is None:
-        return finish(engine, process, FinishReason.STOP, now) if process.outstanding == 0 else []
+        return _computed(engine, process, news.scored.get(run.sequence), now)
     if not part.sampled:
         return []
-    return _take_token(engine, process, run.generation, sampled[run.sequence], now)
+    return _take_token(engine, process, run.generation, news.sampled[run.sequence], now)
+
+
+def _computed(engine: Engine, process: Process, scored: Scored | None, now: float) -> list[Effect]:
+    """More of a context is there; when all of it is, what wanted that is done."""
+    if process.scorer is not None and scored is not None:
+        process.scorer.take(scored.position, scored.logprobs, scored.likeliest)
+    whole = process.computed >= len(process.tokens) - 1
+    return finish(engine, process, FinishReason.STOP, now) if whole else []
 
 
 def _charge(engine: Engine, part: Part) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llmos.kernel.core.chunks import opening, targets
 from llmos.kernel.core.effects import Displaced, Effect, Submit, SwapSettled
 from llmos.kernel.core.engine import CoreSettings, Engine, InFlight, Part
 from llmos.kernel.core.life import continue_, fail, finish, preempt
@@ -26,7 +27,7 @@ from llmos.kernel.core.residency import (
     swap_out_step,
     write,
 )
-from llmos.kernel.ports.engine import Chunk, Open, Plan, Ready, SamplingParameters
+from llmos.kernel.ports.engine import Chunk, Open, Plan, Ready
 from llmos.syscalls.abi.errors import Error, LimitExceeded, MessageTooLong, OutOfPages
 from llmos.syscalls.abi.words import FinishReason, PriorityClass, State
 
@@ -313,7 +314,7 @@ class Planner:
 
     def _chunk(self, process: Process, run: Run, count: int) -> Chunk:
         if not run.opened:
-            self._opened.append(_opening(process, run))
+            self._opened.append(opening(process, run))
             run.opened = True
         start, end = run.planned, run.planned + count
         pages_from = run.unsent_from
@@ -326,6 +327,7 @@ class Planner:
             pages_from=pages_from,
             pages=slots,
             sample=run.generation is not None and end >= len(process.tokens),
+            targets=targets(process, start, end) if process.scorer is not None else (),
         )
 
     def _relieve(self, process: Process) -> bool:
@@ -376,15 +378,6 @@ def _victim_order(process: Process) -> tuple[int, int, int]:
 
 def _comes_after(other: Process, process: Process) -> bool:
     return other is not process and other.rank == process.rank and other.arrival > process.arrival
-
-
-def _opening(process: Process, run: Run) -> Open:
-    """What the engine needs to know of a run; its grammar goes on after what was generated already."""
-    generation = run.generation
-    if generation is None:
-        return Open(run.sequence, SamplingParameters())
-    written = process.tokens[generation.prompt_tokens :] if generation.sampling.grammar is not None else ()
-    return Open(run.sequence, generation.sampling, tuple(written))
 
 
 def _slot(page: Page) -> int:

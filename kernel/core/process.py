@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from llmos.kernel.core.pages import Page
 from llmos.kernel.core.provenance import Span
 from llmos.kernel.ports.engine import SamplingParameters, SequenceId
+from llmos.syscalls.abi.errors import Error
 from llmos.syscalls.abi.words import Limits, Pid, PriorityClass, Role, State
 
 HISTORY = 64
@@ -113,6 +114,45 @@ class Run:
 
 
 @dataclass(slots=True, eq=False)
+class Scoring:
+    """One call that scores continuations of a context, and the processes that the kernel made for it.
+
+    Written by `scoring` and by whatever ends one of its processes.
+    """
+
+    call: Pid
+    context_tokens: int
+    """Leading tokens that all of its processes share."""
+    prefix: Process | None = None
+    """Computes the shared context first, when that was not computed yet."""
+    scorers: tuple[Process, ...] = ()
+    """One for each continuation, in order."""
+    begun: bool = False
+    over: bool = False
+    error: Error | None = None
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """All of them."""
+        return self.scorers if self.prefix is None else (self.prefix, *self.scorers)
+
+
+@dataclass(slots=True, eq=False)
+class Scorer:
+    """What a process that belongs to a scoring has found: of its continuation's tokens, those that were computed."""
+
+    scoring: Scoring
+    logprobs: list[float] = field(default_factory=list)
+    likeliest: list[bool] = field(default_factory=list)
+    done: bool = False
+
+    def take(self, position: int, logprobs: tuple[float, ...], likeliest: tuple[bool, ...]) -> None:
+        """Scores of the tokens from `position` on; those that were computed again replace the earlier ones."""
+        first = position - self.scoring.context_tokens
+        self.logprobs[first:], self.likeliest[first:] = logprobs, likeliest
+
+
+@dataclass(slots=True, eq=False)
 class Process:
     """One inference context and all that belongs to it."""
 
@@ -147,6 +187,8 @@ class Process:
     chain: list[bytes] = field(default_factory=list)
     """Content ids of the leading full pages."""
     run: Run | None = None
+    scorer: Scorer | None = None
+    """What it scores, if the kernel made it for that."""
     exit: Exit | None = None
     pending_signals: int = 0
     awaits: list[str] = field(default_factory=list)
@@ -215,6 +257,11 @@ class Process:
             self.wait_seconds += now - self.since
         self.note(now, f"{self.state} -> {state}: {why}")
         self.state, self.since = state, now
+
+    @property
+    def shareable_tokens(self) -> int:
+        """Leading tokens before whose last one it takes pages over; what it scores it has to compute."""
+        return len(self.tokens) if self.scorer is None else self.scorer.scoring.context_tokens
 
     @property
     def at_rest(self) -> State:

@@ -32,7 +32,7 @@ def attach_shared(process: Process, pager: Pager, key: bytes) -> int:
     The last token is always left to compute, because its logits are needed. Nothing of the process may be in flight.
     """
     size, gained = pager.page_tokens, 0
-    while len(process.pages) * size == process.computed and process.computed + size < len(process.tokens):
+    while len(process.pages) * size == process.computed and process.computed + size < process.shareable_tokens:
         start = process.computed
         tokens = tuple(process.tokens[start : start + size])
         page = pager.share(chain_id(process, key, start // size, size), tokens)

@@ -58,12 +58,15 @@ class ProcessTable:
 
     def bury(self, process: Process) -> list[Pid]:
         """The process has exited: its children go to pid 1, and the oldest exited ones of its principal beyond the
-        bound are reaped.
+        bound are reaped. What the kernel made for a scoring is gone at once: nobody waits for it.
         """
         for pid in process.children:
             self._by_pid[pid].parent = INIT
         process.children.clear()
         self._leave_parent(process)
+        if process.scorer is not None:
+            self._remove(process)
+            return []
         kept = self._exited.setdefault(process.principal, {})
         kept[process.pid] = None
         surplus = list(kept)[: max(0, len(kept) - KEPT_EXITED)]
@@ -75,18 +78,21 @@ class ProcessTable:
         """Forget an exited process."""
         if process.state is not State.EXITED:
             raise AssertionError(f"reaping process {process.pid}, which is {process.state}")
-        del self._by_pid[process.pid]
         kept = self._exited[process.principal]
         del kept[process.pid]
         if not kept:
             del self._exited[process.principal]
-        self._of[process.principal] -= 1
-        if not self._of[process.principal]:
-            del self._of[process.principal]
+        self._remove(process)
 
     def count(self, principal: str) -> int:
         """How many processes a principal has, exited ones included."""
         return self._of.get(principal, 0)
+
+    def _remove(self, process: Process) -> None:
+        del self._by_pid[process.pid]
+        self._of[process.principal] -= 1
+        if not self._of[process.principal]:
+            del self._of[process.principal]
 
     def _leave_parent(self, process: Process) -> None:
         parent = self._by_pid.get(process.parent)

@@ -25,6 +25,8 @@ ACTIONS: dict[type[ev.CallEvent], frozenset[str]] = {
     ev.Prefetch: frozenset({"ctx.advise"}),
     ev.Generate: frozenset({"gen.generate"}),
     ev.EndGeneration: frozenset({"gen.cancel", "gen.generate"}),
+    ev.Score: frozenset({"gen.score"}),
+    ev.EndScoring: frozenset({"gen.score"}),
     ev.Throttle: frozenset({"gen.generate"}),
     ev.Await: frozenset({"ipc.receive", "ctx.append"}),
     ev.Resume: frozenset({"ipc.receive", "ctx.append"}),

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 OnExit = Callable[[Exit], None]
 OnSwap = Callable[[int, str], None]
+OnScores = Callable[[fx.ScoringDone | fx.ScoringFailed], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Shell:
         self._generations: dict[Pid, GenerationInProgress] = {}
         self._exits: dict[Pid, list[OnExit]] = {}
         self._swaps: dict[Pid, OnSwap] = {}
+        self._scorings: dict[Pid, OnScores] = {}
         self._idle: list[Callable[[], None]] = []
         self._planning = False
         self._tick: asyncio.TimerHandle | None = None
@@ -138,6 +140,14 @@ class Shell:
         self._perform(effects)
         self._plan_soon()
 
+    def when_scored(self, by: Authorized, event: ev.Score, callback: OnScores) -> None:
+        """Score, and call back with what came of it. Raises abi errors."""
+        check(by, event, self.kernel)
+        effects = self.kernel.handle(event, self.now)
+        self._scorings[event.call] = callback
+        self._perform(effects)
+        self._plan_soon()
+
     def when_idle(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back as soon as nothing generates. Returns how to take that back."""
         self._idle.append(callback)
@@ -190,6 +200,9 @@ class Shell:
                 log.info("process %d was reaped unseen: too many exited processes of its owner", pid)
             case fx.SwapSettled(pid, pages, short):
                 self._swaps.pop(pid)(pages, short)
+            case fx.ScoringDone(call) | fx.ScoringFailed(call):
+                self._scorings.pop(call)(effect)
+                self._tell_idle()
             case fx.Displaced(pid, by):
                 self._displaced(pid, by)
             case _:
@@ -216,7 +229,7 @@ class Shell:
         settled = self._swaps.pop(pid, None)
         if settled is not None:
             settled(0, exit.reason)
-        if waiting:
+        if waiting and self.kernel.table.find(pid) is not None:
             self.kernel.handle(ev.Reap(pid), self.now)
         for callback in waiting:
             callback(exit)

@@ -109,6 +109,7 @@ class Chunk(Message, frozen=True):
     pages_from: int
     pages: tuple[int, ...]
     sample: bool
+    targets: tuple[int, ...] = ()
 
 
 class Plan(Message, frozen=True):
@@ -135,6 +136,15 @@ class Sampled(Message, frozen=True):
     top: tuple[tuple[int, float], ...] = ()
 
 
+class Scored(Message, frozen=True):
+    """The log-probabilities of a chunk's targets, the first at `position`, and whether each is the likeliest."""
+
+    sequence: SequenceId
+    position: int
+    logprobs: tuple[float, ...]
+    likeliest: tuple[bool, ...]
+
+
 class Broken(Message, frozen=True):
     """A sequence that the step could not compute (for example: its logits are not numbers). Others are not affected."""
 
@@ -151,6 +161,7 @@ class Outcome(Message, frozen=True, tag="outcome"):
     broken: tuple[Broken, ...] = ()
     seconds: float = 0.0
     move_seconds: float = 0.0
+    scored: tuple[Scored, ...] = ()
 
 
 class Ready(Message, frozen=True, tag="ready"):

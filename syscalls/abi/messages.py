@@ -10,6 +10,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from llmos.syscalls.abi.words import (
+    MAX_CONTINUATIONS,
     MAX_GRAMMAR,
     MAX_TOKENS_A_CALL,
     ChatMessage,
@@ -282,6 +283,37 @@ class Generated(Record, frozen=True):
     usage: Usage
     logprobs: tuple[TokenLogprob, ...] = ()
     detail: str = ""
+
+
+class Score(Record, frozen=True):
+    """Score continuations of the context: exactly one of texts and tokens. The context stays as it is.
+
+    `timeout` in seconds ends it with ETIMEDOUT.
+    """
+
+    pid: PidField
+    texts: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=MAX_CONTINUATIONS)] | None = None
+    tokens: Annotated[tuple[tuple[TokenId, ...], ...], Meta(min_length=1, max_length=MAX_CONTINUATIONS)] | None = None
+    timeout: Seconds | None = None
+
+
+class ContinuationScore(Record, frozen=True):
+    """How likely one continuation is: the log-probability of each token after all before it, and their sum.
+
+    `greedy`: each token was the likeliest, so greedy generation would have written just this.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    logprob: float
+    greedy: bool
+
+
+class Scores(Record, frozen=True):
+    """The scores, in the order of the continuations."""
+
+    scores: tuple[ContinuationScore, ...]
 
 
 # --- sys

@@ -85,6 +85,7 @@ CALLS: tuple[Call, ...] = (
     Call("ctx.rewind", Subject.PROCESS, m.Rewind, m.Appended, None, "drop the last tokens"),
     Call("ctx.advise", Subject.PROCESS, m.Advise, m.Done, None, "say whether the pages will be needed soon"),
     Call("gen.generate", Subject.PROCESS, m.Generate, m.Generated, m.Chunk, "generate tokens", True),
+    Call("gen.score", Subject.PROCESS, m.Score, m.Scores, None, "say how likely continuations are", True),
     Call("gen.cancel", Subject.PROCESS, m.OnProcess, m.Done, None, "end the running generation of a process"),
     Call("mem.put", Subject.MEMORY, mem.MemoryPut, mem.MemoryRecord, None, "write an item", True),
     Call("mem.get", Subject.MEMORY, mem.MemoryGet, mem.MemoryRecord, None, "read an item"),

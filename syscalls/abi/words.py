@@ -100,6 +100,12 @@ Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 
 MAX_TOKENS_A_CALL = 1 << 17
 
+MAX_CONTINUATIONS = 128
+"""Continuations that one call scores."""
+
+MAX_SCORED_TOKENS = 1 << 15
+"""Tokens of all continuations of one call."""
+
 MAX_GRAMMAR = 1 << 16
 """Characters of a schema or a regex."""
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Unpack, overload
 
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi import security as s
+from llmos.syscalls.abi.errors import NoSuchProcess
 from llmos.syscalls.abi.words import Limits, Origin, ProcessInfo
 from llmos.syscalls.sdk import requests, security_requests
 from llmos.syscalls.sdk.asynchronous_call import perform
 from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration
 from llmos.syscalls.sdk.asynchronous_security import AsyncAudit, AsyncKeys, AsyncPolicy
 from llmos.syscalls.sdk.connection import Connection, open_connection
-from llmos.syscalls.sdk.requests import Content, SamplingOptions, Schema
+from llmos.syscalls.sdk.requests import Content, Continuations, SamplingOptions, Schema
 
 
 def aconnect(endpoint: str | None = None, key: str | Path | None = None) -> Connecting:
@@ -95,6 +97,21 @@ class AsyncSystem:
     async def processes(self, all: bool = False) -> list[ProcessInfo]:
         """The process table by rising pid; with `all` also those that have exited and are not reaped."""
         return await perform(self._connection, requests.processes(all))
+
+    async def score(
+        self,
+        context: Content,
+        continuations: Continuations,
+        model: str | None = None,
+        timeout: float | None = None,
+    ) -> list[m.ContinuationScore]:
+        """How likely each continuation is after a context: text, chat messages or token ids. Leaves no process."""
+        process = await self.spawn(model=model, name="score")
+        try:
+            await process.append(context)
+            return await process.score(continuations, timeout)
+        finally:
+            await process.end()
 
     async def info(self) -> m.SystemInfo:
         """The daemon and its engines."""
@@ -180,6 +197,13 @@ class AsyncProcess:
         await perform(self._connection, requests.question(self.pid, question))
         return (await perform(self._connection, answer)).text
 
+    async def score(self, continuations: Continuations, timeout: float | None = None) -> list[m.ContinuationScore]:
+        """How likely each continuation of the context is: `.text .token_ids .logprobs .logprob .greedy`, in order.
+
+        The context stays as it is. Texts are encoded by themselves, not together with the end of the context.
+        """
+        return await perform(self._connection, requests.score(self.pid, continuations, timeout))
+
     async def read(self) -> m.Context:
         """The context: `.token_ids`, `.text` with special tokens, and `.spans`: the `.origin` of each part."""
         return await perform(self._connection, requests.read(self.pid))
@@ -229,6 +253,13 @@ class AsyncProcess:
     async def wait(self, timeout: float | None = None) -> m.ExitStatus:
         """Wait until it has exited, and reap it: `.code`, `.reason`. Raises `TimedOut` after `timeout`."""
         return await perform(self._connection, requests.wait(self.pid, timeout))
+
+    async def end(self) -> None:
+        """End and reap it; one that has gone already is no error."""
+        with suppress(NoSuchProcess):
+            await self.kill()
+        with suppress(NoSuchProcess):
+            await self.wait()
 
     async def renice(self, priority: str | None = None, weight: int | None = None) -> ProcessInfo:
         """Change priority class or weight."""

@@ -8,19 +8,21 @@ cancelled.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Unpack, overload
 
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi import security as s
+from llmos.syscalls.abi.errors import NoSuchProcess
 from llmos.syscalls.abi.words import Limits, Origin, ProcessInfo
 from llmos.syscalls.sdk import requests, security_requests
 from llmos.syscalls.sdk.blocking_call import perform
 from llmos.syscalls.sdk.blocking_generation import Generation
 from llmos.syscalls.sdk.blocking_security import Audit, Keys, Policy
 from llmos.syscalls.sdk.connection import Connection, open_connection
-from llmos.syscalls.sdk.requests import Content, SamplingOptions, Schema
+from llmos.syscalls.sdk.requests import Content, Continuations, SamplingOptions, Schema
 
 
 def connect(endpoint: str | None = None, key: str | Path | None = None) -> System:
@@ -74,6 +76,21 @@ class System:
     def processes(self, all: bool = False) -> list[ProcessInfo]:
         """The process table by rising pid; with `all` also those that have exited and are not reaped."""
         return perform(self._connection, requests.processes(all))
+
+    def score(
+        self,
+        context: Content,
+        continuations: Continuations,
+        model: str | None = None,
+        timeout: float | None = None,
+    ) -> list[m.ContinuationScore]:
+        """How likely each continuation is after a context: text, chat messages or token ids. Leaves no process."""
+        process = self.spawn(model=model, name="score")
+        try:
+            process.append(context)
+            return process.score(continuations, timeout)
+        finally:
+            process.end()
 
     def info(self) -> m.SystemInfo:
         """The daemon and its engines."""
@@ -159,6 +176,13 @@ class Process:
         perform(self._connection, requests.question(self.pid, question))
         return perform(self._connection, answer).text
 
+    def score(self, continuations: Continuations, timeout: float | None = None) -> list[m.ContinuationScore]:
+        """How likely each continuation of the context is: `.text .token_ids .logprobs .logprob .greedy`, in order.
+
+        The context stays as it is. Texts are encoded by themselves, not together with the end of the context.
+        """
+        return perform(self._connection, requests.score(self.pid, continuations, timeout))
+
     def read(self) -> m.Context:
         """The context: `.token_ids`, `.text` with special tokens, and `.spans`: the `.origin` of each part."""
         return perform(self._connection, requests.read(self.pid))
@@ -208,6 +232,13 @@ class Process:
     def wait(self, timeout: float | None = None) -> m.ExitStatus:
         """Wait until it has exited, and reap it: `.code`, `.reason`. Raises `TimedOut` after `timeout`."""
         return perform(self._connection, requests.wait(self.pid, timeout))
+
+    def end(self) -> None:
+        """End and reap it; one that has gone already is no error."""
+        with suppress(NoSuchProcess):
+            self.kill()
+        with suppress(NoSuchProcess):
+            self.wait()
 
     def renice(self, priority: str | None = None, weight: int | None = None) -> ProcessInfo:
         """Change priority class or weight."""

@@ -211,6 +211,23 @@ def generate(pid: int, options: SamplingOptions, window: int) -> Invocation[m.Ge
     return Invocation("gen.generate", request, m.Generated, itself, timeout)
 
 
+Continuations = Sequence[str] | Sequence[Sequence[int]]
+"""What can be scored: texts, or token ids."""
+
+
+def score(
+    pid: int, continuations: Continuations, timeout: float | None
+) -> Invocation[m.Scores, list[m.ContinuationScore]]:
+    """Gives one score for each continuation."""
+    if isinstance(continuations, str) or not continuations:
+        raise InvalidArgument("score takes a list of continuations", "a list of texts, or a list of lists of token ids")
+    if isinstance(continuations[0], str):
+        request = build(m.Score, pid=pid, texts=tuple(continuations), timeout=timeout)
+    else:
+        request = build(m.Score, pid=pid, tokens=tuple(continuations), timeout=timeout)
+    return Invocation("gen.score", request, m.Scores, lambda reply: list(reply.scores), timeout)
+
+
 def schema_text(schema: object) -> str | None:
     """A JSON schema as JSON text: text stays as it is, anything else is written down. Raises `InvalidArgument`."""
     if schema is None or isinstance(schema, str):

@@ -115,6 +115,27 @@ class KernelMachine(RuleBasedStateMachine):
         if pid is not None:
             self.attempt(ev.Prefetch(pid))
 
+    @rule(number=pick, lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4), same=st.booleans())
+    def score(self, number: int, lengths: list[int], same: bool) -> None:
+        pid = self.process(number)
+        if pid is None:
+            return
+        first = 1 if same else 1 + number % 50
+        try:
+            self.harness.score(pid, tuple(tuple(range(first, first + length)) for length in lengths))
+        except Error:
+            invariants.check(self.harness.kernel)
+
+    @rule(number=pick)
+    def end_scoring(self, number: int) -> None:
+        calls = [
+            (process.parent, process.scorer.scoring.call)
+            for process in self.harness.kernel.table
+            if process.scorer is not None
+        ]
+        if calls:
+            self.attempt(ev.EndScoring(*calls[number % len(calls)]))
+
     @rule(number=pick, stopped=st.booleans())
     def end_generation(self, number: int, stopped: bool) -> None:
         pid = self.process(number)
@@ -201,6 +222,7 @@ class KernelMachine(RuleBasedStateMachine):
                 harness.signal(process.pid, Signal.CONT)
         harness.run()
         harness.check_prefixes()
+        assert not any(engine.scorings for engine in harness.kernel.engines.values()), "a scoring never ended"
         for process in list(harness.kernel.table):
             self.finished_right(process.pid)
             if process.alive:

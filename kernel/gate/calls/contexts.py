@@ -43,7 +43,7 @@ def read(by: Authorized, shell: Shell, pid: Pid, channel: Channel) -> None:
     check_reading(by, pid, "ctx.read")
     process = shell.kernel.table.living(pid)
     codec, tokens, spans = shell.models[process.model].text, tuple(process.tokens), tuple(process.spans)
-    _later(shell, len(tokens), lambda: _view(codec, tokens, spans), channel.reply, channel)
+    later(shell, len(tokens), lambda: _view(codec, tokens, spans), channel.reply, channel)
 
 
 def _view(codec: TextCodec, tokens: Tokens, spans: tuple[Span, ...]) -> Context:
@@ -57,7 +57,7 @@ def encode_then(
     shell: Shell, size: int, encode: Callable[[], Tokens], commit: Callable[[Tokens], None], channel: Channel
 ) -> None:
     """Encode `size` characters, then commit in the loop; an abi error of either becomes the answer."""
-    _later(shell, size, encode, commit, channel)
+    later(shell, size, encode, commit, channel)
 
 
 def _append_text(by: Authorized, shell: Shell, request: Append, channel: Channel) -> None:
@@ -137,9 +137,12 @@ def _size(request: Append) -> int:
     return len(request.text or "")
 
 
-def _later(
+def later(
     shell: Shell, size: int, work: Callable[[], Result], then: Callable[[Result], None], channel: Channel
 ) -> None:
+    """Do work about `size` characters or tokens beside the loop if it is long, then `then` with its result in the loop;
+    an abi error of either becomes the answer.
+    """
     if size <= AT_ONCE:
         then(work())
         return

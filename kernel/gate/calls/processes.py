@@ -14,6 +14,7 @@ from llmos.kernel.gate.calls.contexts import append, encode_then, origin_of, rea
 from llmos.kernel.gate.calls.generations import generate
 from llmos.kernel.gate.calls.grammars import Grammars
 from llmos.kernel.gate.calls.handler import Handler, row
+from llmos.kernel.gate.calls.scores import score
 from llmos.kernel.gate.channel import Channel, Ending
 from llmos.kernel.loop.shell import Shell
 from llmos.kernel.ports.text import Turn, TurnKind
@@ -67,6 +68,7 @@ class ProcessCalls:
                 row("ctx.rewind", m.Rewind, self.rewind),
                 row("ctx.advise", m.Advise, self.advise),
                 row("gen.generate", m.Generate, self.generate),
+                row("gen.score", m.Score, self.score),
                 row("gen.cancel", m.OnProcess, self.cancel),
             )
         )
@@ -212,6 +214,9 @@ class ProcessCalls:
 
     def generate(self, by: Authorized, request: m.Generate, channel: Channel) -> None:
         generate(by, self._shell, self._grammars, request, self._sources.new_seed, channel)
+
+    def score(self, by: Authorized, request: m.Score, channel: Channel) -> None:
+        score(by, self._shell, request, self._sources.next_pid, channel)
 
     def cancel(self, by: Authorized, request: m.OnProcess, channel: Channel) -> None:
         self._shell.perform(by, ev.EndGeneration(Pid(request.pid), stopped=False))
