@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from llmos.drivers.engine.settings import DeviceKind, WeightFormat
-from llmos.drivers.models.location import models_directory
-from llmos.drivers.models.store import ModelStore
 from llmos.kernel.ports.engine import SamplingParameters
-from llmos.syscalls.abi.errors import NotFound
 from tests.engine.plan_driver import PlanDriver, Tracked
 from tests.engine.small_models import load_eager, log_probabilities
 
@@ -24,15 +20,6 @@ pytestmark = pytest.mark.e2e
 TIE = 1e-4
 GREEDY = SamplingParameters()
 LENGTHS = (5, 31, 32, 33, 64, 120, 300)
-
-
-@pytest.fixture(scope="module")
-def default_directory() -> Path:
-    """Where the default model is; it is not fetched for these tests alone."""
-    try:
-        return ModelStore(models_directory(None, os.environ)).resolve("smollm2:135m").directory
-    except NotFound as error:
-        pytest.skip(f"the default model is not here: {error}")
 
 
 @pytest.fixture(scope="module")

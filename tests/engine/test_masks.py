@@ -11,13 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import LlamaConfig
 
 from llmos.kernel.ports.engine import Broken, Grammar, GrammarKind, SamplingParameters
 from tests.engine.conftest import ModelDirectory
 from tests.engine.plan_driver import PlanDriver, Tracked
-from tests.engine.small_models import load_eager, log_probabilities, save_model
-from tests.engine.test_default_model import default_directory  # noqa: F401  # a fixture
+from tests.engine.small_models import load_eager, log_probabilities
 
 pytestmark = pytest.mark.e2e
 
@@ -35,28 +33,6 @@ def regex(text: str, prolong: bool = False) -> Grammar:
 
 
 SCHEMA = Grammar(GrammarKind.SCHEMA, json.dumps(OBJECT))
-
-
-@pytest.fixture(scope="module")
-def adversary(default_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
-    """A model that knows nothing, with the default model's own tokenizer."""
-    directory = tmp_path_factory.mktemp("adversary")
-    save_model(
-        LlamaConfig(
-            vocab_size=49152,
-            hidden_size=32,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=512,
-            initializer_range=0.5,
-        ),
-        directory,
-        end=2,
-    )
-    (directory / "tokenizer.json").write_bytes((default_directory / "tokenizer.json").read_bytes())
-    return directory
 
 
 @pytest.fixture(scope="module")
