@@ -27,6 +27,7 @@ BENCHMARKS = {
     "fork": "fork of a process with a long context",
     "swap": "pages moved by an engine, against plain copies of the same bytes",
     "decode": "tokens decoded per second, against transformers' eager fp32",
+    "grammar": "a step of eight sequences under a JSON schema, against the same without",
     "prefill": "tokens of context computed per second, against transformers' eager fp32",
     "overcommit": "the same work with contexts of one, two and four times the device pool",
     "preempt": "time to first token of an interactive process, idle and while batch processes fill the pool four times",

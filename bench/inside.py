@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class InsideEngine:
 
     def generate(self, prompts: Sequence[Sequence[int]], new: int, step_tokens: int | None = None) -> Timed:
         """Greedy tokens after every prompt, with times."""
-        batch = self._open(prompts)
+        batch = self._open(prompts, SamplingParameters())
         began = time.perf_counter()
         taken = self._prefill(batch, prompts, step_tokens or self.ready.step_tokens)
         first = time.perf_counter()
@@ -54,10 +54,20 @@ class InsideEngine:
         self._run((), closed=tuple(batch))
         return Timed(first - began, ended - first, tuple(tuple(taken[id]) for id in batch))
 
-    def _open(self, prompts: Sequence[Sequence[int]]) -> list[SequenceId]:
+    def steps(self, prompts: Sequence[Sequence[int]], new: int, sampling: SamplingParameters) -> Iterator[float]:
+        """Seconds of every step in which all of them get one token, as far as their caller goes on."""
+        batch = self._open(prompts, sampling)
+        self._prefill(batch, prompts, self.ready.step_tokens)
+        for step in range(new - 1):
+            began = time.perf_counter()
+            self._decode(batch, prompts, step)
+            yield time.perf_counter() - began
+        self._run((), closed=tuple(batch))
+
+    def _open(self, prompts: Sequence[Sequence[int]], sampling: SamplingParameters) -> list[SequenceId]:
         batch = [SequenceId(self._sequences + index + 1) for index in range(len(prompts))]
         self._sequences += len(batch)
-        self._run((), opened=tuple(Open(id, SamplingParameters()) for id in batch))
+        self._run((), opened=tuple(Open(id, sampling) for id in batch))
         return batch
 
     def _prefill(
