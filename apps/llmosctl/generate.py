@@ -59,6 +59,8 @@ def run(
         emit(options, {"pid": process.pid, **msgspec.to_builtins(done)}, ())
     if verbose:
         tell(usage_line(process.pid, done))
+    if done.finish_reason is FinishReason.LENGTH and (choice.schema is not None or choice.regex is not None):
+        tell(f"the answer was cut after {len(done.token_ids)} tokens and is not complete; --max-tokens allows more")
     check_end(done)
 
 

@@ -170,3 +170,24 @@ def test_bad_scorings_are_refused_by_name(roomy: House) -> None:
     with roomy.daemon.connect("bob") as bob, pytest.raises((llmos.PermissionDenied, llmos.NoSuchProcess)):
         bob.process(process.pid).score([" a"])
     assert process.read().token_ids == (1, 2, 3)
+
+
+@pytest.mark.parametrize("regex", [None, "[A-Z][a-z]{3,9}, [a-z ]{4,12}\\."])
+def test_logprobs_of_tokens_and_alternatives_are_those_of_transformers(
+    roomy: House, model: ResolvedModel, regex: str | None
+) -> None:
+    process = roomy.spawn()
+    process.append(CONTEXTS[2])
+    prompt = process.read().token_ids
+    done = process.generate(max_tokens=8, temperature=1.2, seed=5, logprobs=4, regex=regex).result()
+    items, found = [], []
+    for index, one in enumerate(done.logprobs):
+        before = (*prompt, *done.token_ids[:index])
+        assert one.token_id == done.token_ids[index]
+        for token, logprob in ((one.token_id, one.logprob), *one.top):
+            items.append(Item(before, (token,)))
+            found.append(logprob)
+    wanted = expected(model, items)
+    assert found == pytest.approx([score.logprobs[0] for score in wanted], abs=1e-3)
+    best = wanted[1 :: len(done.logprobs[0].top) + 1]
+    assert all(score.likeliest == (True,) for score in best)
