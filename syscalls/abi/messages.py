@@ -12,6 +12,7 @@ from msgspec import Meta
 from llmos.syscalls.abi.words import (
     MAX_CONTINUATIONS,
     MAX_GRAMMAR,
+    MAX_SCORED_TOKENS,
     MAX_TOKENS_A_CALL,
     ChatMessage,
     Count,
@@ -285,6 +286,9 @@ class Generated(Record, frozen=True):
     detail: str = ""
 
 
+Continuation = Annotated[tuple[TokenId, ...], Meta(max_length=MAX_SCORED_TOKENS)]
+
+
 class Score(Record, frozen=True):
     """Score continuations of the context: exactly one of texts and tokens. The context stays as it is.
 
@@ -293,7 +297,7 @@ class Score(Record, frozen=True):
 
     pid: PidField
     texts: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=MAX_CONTINUATIONS)] | None = None
-    tokens: Annotated[tuple[tuple[TokenId, ...], ...], Meta(min_length=1, max_length=MAX_CONTINUATIONS)] | None = None
+    tokens: Annotated[tuple[Continuation, ...], Meta(min_length=1, max_length=MAX_CONTINUATIONS)] | None = None
     timeout: Seconds | None = None
 
 

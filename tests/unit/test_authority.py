@@ -88,6 +88,9 @@ def _event(kind: type[ev.CallEvent], pid: Pid) -> ev.CallEvent:
     known: dict[str, object] = {
         "pid": pid,
         "children": (Pid(99),),
+        "pids": (Pid(98), Pid(99)),
+        "continuations": ((1,),),
+        "call": Pid(98),
         "signal": Signal.STOP,
         "by": "alice",
         "priority": PriorityClass.BATCH,
