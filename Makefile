@@ -1,5 +1,5 @@
 # Everything here works from a fresh clone with only Python 3.11 or newer, git and make.
-# PYTHON=... picks the interpreter, MODEL=... the model, ONLY=... one benchmark.
+# PYTHON=... picks the interpreter, MODEL=... and ENCODER=... the models, ONLY=... one benchmark.
 
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -8,6 +8,7 @@ PYTHON := $(shell for p in $(CANDIDATES); do $$p -c '$(NEW_ENOUGH)' >/dev/null 2
 endif
 BIN := .venv/bin
 MODEL ?= smollm2:135m
+ENCODER ?= minilm:l6-v2
 ONLY ?=
 
 export HF_HUB_OFFLINE := 1
@@ -37,6 +38,7 @@ setup:
 
 model: setup
 	@$(BIN)/python -m llmos.drivers.models pull $(MODEL)
+	@$(BIN)/python -m llmos.drivers.models pull $(ENCODER)
 
 clean:
 	rm -rf build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -192,6 +192,7 @@ class _Kernel:
     """Two processes: one of the caller's, one of another tenant's."""
 
     default_model = "small"
+    default_encoder = "minilm"
 
     def owner_of(self, pid: Pid) -> Owner | None:
         return {_OWN: Owner(ADMIN, SYSTEM), _OTHERS: Owner("bob", "acme")}.get(pid)

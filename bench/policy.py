@@ -34,6 +34,7 @@ class _World:
     """Everybody's processes are Ann's."""
 
     default_model = "model"
+    default_encoder = "minilm"
 
     def owner_of(self, pid: Pid) -> Owner | None:
         """Ann, whatever the process."""

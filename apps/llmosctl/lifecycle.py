@@ -14,6 +14,7 @@ from llmos.apps.llmosctl.failures import ExitCode, Failed
 from llmos.apps.llmosctl.launch import start_daemon, watched
 from llmos.apps.llmosctl.options import Command, Options, pass_options
 from llmos.apps.llmosctl.tables import Column, pairs, table
+from llmos.syscalls.abi.encoders import EncoderInfo
 from llmos.syscalls.abi.messages import EngineInfo, SystemInfo
 from llmos.syscalls.abi.words import PROTOCOL_VERSION
 
@@ -120,7 +121,22 @@ def system_lines(system: SystemInfo, now: float) -> list[str]:
     )
     for engine in system.engines:
         lines += [f"engine {engine.model} on {engine.device}: {engine.state}", *_engine_lines(engine)]
+    for encoder in system.encoders:
+        lines += [f"encoder {encoder.model}: {encoder.state}", *_encoder_lines(encoder)]
     return lines
+
+
+def _encoder_lines(encoder: EncoderInfo) -> list[str]:
+    rows = [("detail", encoder.detail)] if encoder.detail else []
+    if encoder.dimensions:
+        rows += [
+            ("vectors", f"{encoder.dimensions} numbers in {encoder.dtype}, on {encoder.device}"),
+            ("bounds", f"text {encoder.max_tokens}, batch {encoder.batch_tokens} tokens"),
+        ]
+    if encoder.restarts is not None:
+        rows.append(("process", f"{encoder.os_pid or '-'}, restarted {encoder.restarts} times"))
+        rows.append(("waiting", f"{encoder.waiting_texts} texts"))
+    return pairs(rows, indent="  ")
 
 
 def _engine_lines(engine: EngineInfo) -> list[str]:

@@ -8,7 +8,19 @@ from collections.abc import Sequence
 
 import click
 
-from llmos.apps.llmosctl import audit, chat, doctor, generate, lifecycle, models, policy, processes, security, top
+from llmos.apps.llmosctl import (
+    audit,
+    chat,
+    doctor,
+    encode,
+    generate,
+    lifecycle,
+    models,
+    policy,
+    processes,
+    security,
+    top,
+)
 from llmos.apps.llmosctl.failures import ExitCode, Failed, complain
 from llmos.apps.llmosctl.options import Group
 from llmos.syscalls.abi.errors import Error
@@ -42,6 +54,7 @@ for _command in (
     models.model,
     generate.run,
     chat.chat,
+    *encode.COMMANDS,
     top.top,
     *processes.COMMANDS,
     *security.COMMANDS,

@@ -21,7 +21,7 @@ def model() -> None:
 @click.argument("reference", metavar="REF", default="smollm2:135m")
 @pass_options
 def pull(options: Options, reference: str) -> None:
-    """Get a model: a name (smollm2:135m when none is given), a directory or a GGUF file."""
+    """Get a model: a name (smollm2:135m when none is given, minilm:l6-v2 for embed), a directory or a GGUF file."""
     _run_store(options, "pull", reference)
 
 

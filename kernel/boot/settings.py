@@ -32,13 +32,18 @@ from llmos.kernel.boot.values import (
 from llmos.syscalls.abi.errors import InvalidArgument
 
 DEFAULT_MODEL = "smollm2:135m"
+DEFAULT_ENCODER = "minilm:l6-v2"
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSection:
-    """`[engine]`; None and `auto` leave it to the engine. Sizes in bytes; pages go before `device_memory`."""
+    """`[engine]`; None and `auto` leave it to the engine. Sizes in bytes; pages go before `device_memory`.
+
+    `encoder` makes the vectors of `embed` and `classify`; empty for none.
+    """
 
     model: str = DEFAULT_MODEL
+    encoder: str = DEFAULT_ENCODER
     device: str = "auto"
     dtype: str = "auto"
     weights: str = "auto"
@@ -102,6 +107,7 @@ class Settings:
 KINDS: Mapping[str, Mapping[str, Kind]] = {
     "engine": {
         "model": text("the reference of a model, such as smollm2:135m, or a path"),
+        "encoder": text("the reference of an encoder, such as minilm:l6-v2, a path, or nothing for none", empty=True),
         "device": choice("auto", "cpu", "cuda"),
         "dtype": choice("auto", "float32", "bfloat16", "float16"),
         "weights": choice("auto", "exact", "fp16", "int8"),

@@ -97,11 +97,11 @@ def size() -> Kind:
     return Kind(read, 'a size such as "512MiB" or "2GiB", or a number of bytes')
 
 
-def text(allowed: str) -> Kind:
-    """A string that is not empty."""
+def text(allowed: str, empty: bool = False) -> Kind:
+    """A string, which may be empty if that means something."""
 
     def read(value: object) -> Value:
-        if isinstance(value, str) and value and "\0" not in value:
+        if isinstance(value, str) and (value or empty) and "\0" not in value:
             return value
         raise BadValueError
 

@@ -1,7 +1,7 @@
 """Puts the kernel together: the model from its store, the drivers, the core, its shell and the handlers of
 calls.
 
-The only module of the kernel that knows the drivers. It decides nothing; rules: what can be refused is
+With `encoders`, the only module of the kernel that knows the drivers. It decides nothing; rules: what can be refused is
 refused before an engine is started.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from dataclasses import dataclass
 
 from llmos.drivers.engine.grammar_checker import Checker
 from llmos.drivers.engine.launcher import Launcher
@@ -17,6 +18,7 @@ from llmos.drivers.engine.settings import DeviceKind, EngineSettings, NumberForm
 from llmos.drivers.models.location import models_directory
 from llmos.drivers.models.store import ModelStore, ResolvedModel
 from llmos.drivers.text.codec import load_codec
+from llmos.kernel.boot.encoders import open_encoder
 from llmos.kernel.boot.security import Security
 from llmos.kernel.boot.service import EXIT_REFUSED, Boot
 from llmos.kernel.boot.settings import EngineSection
@@ -25,6 +27,7 @@ from llmos.kernel.core.engine import CoreSettings
 from llmos.kernel.core.kernel import Kernel
 from llmos.kernel.core.policy import POLICIES
 from llmos.kernel.gate.calls.audits import AuditCalls
+from llmos.kernel.gate.calls.embeddings import EmbeddingCalls
 from llmos.kernel.gate.calls.grammars import Grammars
 from llmos.kernel.gate.calls.identity import IdentityCalls
 from llmos.kernel.gate.calls.policies import PolicyCalls
@@ -33,6 +36,7 @@ from llmos.kernel.gate.calls.system import Facts, SystemCalls
 from llmos.kernel.gate.calls.table import Handlers
 from llmos.kernel.gate.calls.to_come import CallsToCome
 from llmos.kernel.gate.channel import Channel
+from llmos.kernel.loop.encoder import EncoderService
 from llmos.kernel.loop.shell import Model, Shell
 from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import Owner
@@ -43,20 +47,39 @@ FIRST_TRIES = 3
 """Engines that may die before one was ever up; after that the daemon gives up and says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What serves the calls, beside security."""
+
+    default_model: str
+    shell: Shell
+    grammars: Grammars
+    encoder: EncoderService
+
+    def close(self) -> None:
+        """End what runs."""
+        self.encoder.close()
+        self.shell.close()
+        self.grammars.close()
+
+
 class KernelService:
     """The real kernel (`Service`)."""
 
-    def __init__(self, boot: Boot, shell: Shell, grammars: Grammars, default_model: str) -> None:
+    def __init__(self, boot: Boot, parts: Parts) -> None:
         self._boot = boot
-        self._shell = shell
-        self._grammars = grammars
+        self._parts = parts
+        self._shell = parts.shell
         self._handlers: Handlers | None = None
         self._stillborn = 0
-        self._default_model = default_model
 
     @property
     def default_model(self) -> str:
-        return self._default_model
+        return self._parts.default_model
+
+    @property
+    def default_encoder(self) -> str:
+        return self._parts.encoder.model
 
     def owner_of(self, pid: Pid) -> Owner | None:
         process = self._shell.kernel.table.find(pid)
@@ -66,10 +89,11 @@ class KernelService:
         return None
 
     def begin(self, security: Security) -> None:
-        self._handlers = _handlers(self._boot, self._shell, self._grammars, self._default_model, security)
+        self._handlers = _handlers(self._boot, self._parts, security)
         self._shell.on_engine_change = self._engine_changed
         self._shell.on_displaced = security.recorder.displaced
         self._shell.start()
+        self._parts.encoder.start()
 
     def _engine_changed(self) -> None:
         """Whoever started us waits until an engine is up; one that never comes up ends us."""
@@ -87,8 +111,7 @@ class KernelService:
         self._handlers.dispatch(authorized, call, request, channel)
 
     def close(self) -> None:
-        self._shell.close()
-        self._grammars.close()
+        self._parts.close()
 
 
 def assemble(boot: Boot) -> KernelService:
@@ -100,17 +123,19 @@ def assemble(boot: Boot) -> KernelService:
     launcher = Launcher(_engine_settings(boot.settings.engine, model))
     shell = Shell(boot.loop, kernel, {model.name: Model(launcher, text)})
     grammars = Grammars(boot.loop, {model.name: Checker(model.directory)})
-    return KernelService(boot, shell, grammars, model.name)
+    return KernelService(boot, Parts(model.name, shell, grammars, open_encoder(boot, store)))
 
 
-def _handlers(boot: Boot, shell: Shell, grammars: Grammars, default_model: str, security: Security) -> Handlers:
+def _handlers(boot: Boot, parts: Parts, security: Security) -> Handlers:
     """A group of calls from each of its parts."""
     membrane, recorder, gate, reader = security.membrane, security.recorder, security.gate, security.reader
-    sources = Sources(default_model, boot.pids.allocate, lambda: secrets.randbits(63))
+    shell = parts.shell
+    sources = Sources(parts.default_model, boot.pids.allocate, lambda: secrets.randbits(63))
     facts = Facts(boot.version, str(boot.home.root), time.time(), lambda: boot.stop(0))
     groups = (
-        ProcessCalls(shell, membrane, grammars, sources),
-        SystemCalls(shell, membrane, facts),
+        ProcessCalls(shell, membrane, parts.grammars, sources),
+        EmbeddingCalls(shell, parts.encoder),
+        SystemCalls(shell, parts.encoder, membrane, facts),
         IdentityCalls(security.keyring, membrane, recorder, gate.revoke, gate.announce_server_key),
         PolicyCalls(boot.loop, security.keeper, membrane, security.keyring, recorder, reader, security.audit),
         AuditCalls(boot.loop, membrane, reader, security.audit),

@@ -1,26 +1,73 @@
 """Keeps one engine running: starts it, reads its reports, notices its death, starts the next one.
 
-A death is an event, never an exception. Deaths in a row back off; a refusal ends it, because a new engine would
-refuse too.
+It does not know what an engine does: decoders take plans, encoders orders. A death is an event, never an exception.
+Deaths in a row back off; a refusal ends it, because a new engine would refuse too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from llmos.kernel.loop.backoff import Backoff
-from llmos.kernel.ports.engine import EngineGone, EngineLauncher, EngineProcess, EngineRefused, Plan, Ready, Report
+from llmos.kernel.ports.engine import EngineGone, EngineRefused
 
 log = logging.getLogger(__name__)
 
+Order = TypeVar("Order")
+Report = TypeVar("Report")
+Takes = TypeVar("Takes", contravariant=True)
+Says = TypeVar("Says", covariant=True)
 
-class EngineListener(Protocol):
+
+class EngineProcess(Protocol[Takes, Says]):
+    """A started engine: what `EngineProcess` and `EncoderProcess` of the ports have in common."""
+
+    @property
+    def os_pid(self) -> int:
+        """Its process id in the operating system."""
+        ...
+
+    def fileno(self) -> int:
+        """Readable when `receive` has something to say, its death included."""
+        ...
+
+    def submit(self, order: Takes, /) -> None:
+        """Queue an order. Raises `EngineGone`."""
+        ...
+
+    def receive(self) -> Says | None:
+        """The next report, the first of which says that it is up; None when there is none yet. Raises `EngineGone`."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once, reap it and close the channel. May be called twice."""
+        ...
+
+
+class EngineLauncher(Protocol[Takes, Says]):
+    """Starts engines of one model."""
+
+    @property
+    def model(self) -> str:
+        """Its name."""
+        ...
+
+    def launch(self) -> EngineProcess[Takes, Says]:
+        """Start one; returns at once. Raises `EngineGone`."""
+        ...
+
+    def close(self) -> None:
+        """Release what all of them share."""
+        ...
+
+
+class EngineListener(Protocol[Takes]):
     """Who wants to know about an engine."""
 
-    def engine_report(self, model: str, report: Report) -> None:
-        """It is ready, or a plan was carried out."""
+    def engine_report(self, model: str, report: Takes) -> None:
+        """It is ready, or an order was carried out."""
         ...
 
     def engine_down(self, model: str, reason: str, refused: bool) -> None:
@@ -28,14 +75,19 @@ class EngineListener(Protocol):
         ...
 
 
-class Supervisor:
+class Supervisor(Generic[Order, Report]):
     """One engine's life after life. Belongs to the thread of its event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, launcher: EngineLauncher, listener: EngineListener) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        launcher: EngineLauncher[Order, Report],
+        listener: EngineListener[Report],
+    ) -> None:
         self._loop = loop
         self._launcher = launcher
         self._listener = listener
-        self._engine: EngineProcess | None = None
+        self._engine: EngineProcess[Order, Report] | None = None
         self._watched = -1
         self._backoff = Backoff()
         self._up_since: float | None = None
@@ -59,12 +111,12 @@ class Supervisor:
         self._loop.add_reader(self._watched, self._drain)
         log.info("an engine of %s starts", self._launcher.model)
 
-    def submit(self, plan: Plan) -> None:
-        """Send a plan; if the engine is gone, the listener is told instead."""
+    def submit(self, order: Order) -> None:
+        """Send an order; if the engine is gone, the listener is told instead."""
         if self._engine is None:
             return
         try:
-            self._engine.submit(plan)
+            self._engine.submit(order)
         except EngineGone as gone:
             self._down(gone)
 
@@ -79,7 +131,7 @@ class Supervisor:
     def _drain(self) -> None:
         try:
             while self._engine is not None and (report := self._engine.receive()) is not None:
-                if isinstance(report, Ready):
+                if self._up_since is None:
                     self._up_since = self._loop.time()
                     log.info("the engine of %s is up, os pid %d", self._launcher.model, self._engine.os_pid)
                 self._listener.engine_report(self._launcher.model, report)

@@ -211,7 +211,7 @@ class EngineProcess(Protocol):
         """Readable when `receive` has something to say, its death included."""
         ...
 
-    def submit(self, plan: Plan) -> None:
+    def submit(self, plan: Plan, /) -> None:
         """Queue a plan. Raises `EngineGone`."""
         ...
 

@@ -20,6 +20,7 @@ from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import Owner
 from llmos.kernel.security.policy.decisions import SHIPPED_ROLES, Policy
 from llmos.kernel.security.policy.document import parse, read_sources
+from llmos.syscalls.abi import encoders as e
 from llmos.syscalls.abi import files as f
 from llmos.syscalls.abi import mail
 from llmos.syscalls.abi import memory as mem
@@ -101,7 +102,8 @@ def matrix() -> str:
         "Under the shipped roles, for a caller of each role in one tenant; the last column is an administrator of the",
         "tenant `system`. Three signs a cell: about one's own, about another's in the same tenant, about one in",
         "another tenant. `+` allowed, `-` denied, `?` told as not existing, `.` no such call. What belongs to the",
-        "daemon itself (`sys:/`, `policy:/`, the server key) stands in the third place.",
+        "daemon itself (`sys:/`, `policy:/`, the server key) stands in the third place, what is the same for all",
+        "tenants (`model:/`) in the first.",
         "",
         "Made by `python -m llmos.kernel.security.matrix`; a test compares this page with its output, and another asks",
         "every cell of a running gate.",
@@ -140,6 +142,7 @@ class _World:
     """Everybody of the matrix has a key and a process."""
 
     default_model = "model"
+    default_encoder = "encoder"
 
     def __init__(self, caller: Principal) -> None:
         self._people = (caller, COLLEAGUE, STRANGER)
@@ -178,7 +181,7 @@ def _request(call: Call, whose: Whose, pid: Pid, name: str) -> Record | None:
             return _in_memory(call, f"{name}/notes")
         case Subject.TOPIC | Subject.TOOL:
             return _named(call, f"{name}/thing", pid)
-        case Subject.OWN | Subject.SELF | Subject.TOOLS:
+        case Subject.OWN | Subject.SELF | Subject.TOOLS | Subject.MODEL:
             return _own(call) if whose is Whose.OWN else None
         case Subject.SYSTEM | Subject.POLICY | Subject.SERVER_KEY:
             return _of_daemon(call) if whose is Whose.OTHER else None
@@ -262,6 +265,10 @@ def _own(call: Call) -> Record:
             return s.Can("sys:/", "sys.info")
         case "sec.why_denied":
             return s.WhyDenied("0")
+        case "gen.embed":
+            return e.Embed(("text",))
+        case "gen.classify":
+            return e.Classify(("text",), ("one", "other"))
         case _:
             return call.request()
 

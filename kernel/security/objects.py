@@ -6,6 +6,7 @@ knows, never from a field that could hold a wildcard.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Protocol, assert_never
 
@@ -13,16 +14,23 @@ from llmos.kernel.core.principal import DEFAULT_TENANT, SYSTEM, Principal, check
 from llmos.kernel.security.identity.registry import Identity
 from llmos.kernel.security.names import TENANT_SIGN, FilePath, OwnedName, file_path, owned_name
 from llmos.kernel.security.policy.conditions import NOTHING, UNLIMITED, Attributes
+from llmos.syscalls.abi import encoders as e
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi import security as s
+from llmos.syscalls.abi.errors import InvalidArgument
 from llmos.syscalls.abi.memory import DEFAULT_NAMESPACE
 from llmos.syscalls.abi.table import Call, Subject
 from llmos.syscalls.abi.words import Pid, Record
+
+NO_ENCODER = "none"
+"""Stands for the encoder of a daemon that has none."""
 
 SYSTEM_OBJECT = "sys:/"
 POLICY_OBJECT = "policy:/"
 UNKNOWN_DESCRIPTOR = "?/"
 SERVER_KEY_OBJECT = f"key:/{SYSTEM}/server"
+
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,11 @@ class Owners(Protocol):
         """The model of a process that names none."""
         ...
 
+    @property
+    def default_encoder(self) -> str:
+        """The encoder of a call that names none; `NO_ENCODER` when there is none."""
+        ...
+
 
 class Holders(Protocol):
     """Who has a key."""
@@ -109,6 +122,13 @@ def named_by(kind: str, name: OwnedName, principal: Principal, holders: Holders)
     return _of_owner(f"{kind}:/{name.owner}/{name.name}", name.owner, principal, holders)
 
 
+def model_target(name: str, principal: Principal) -> Target:
+    """A model. It serves every tenant, and each says who of its own may use it."""
+    if not _MODEL.fullmatch(name):
+        raise InvalidArgument(f"{name[:80]!r} is no model name", "letters, digits and . _ - : ; llmosctl info has them")
+    return Target(f"model:/{name}", principal.tenant)
+
+
 def key_tenant(request: s.CreateKey | s.ListKeys, principal: Principal) -> str:
     """The tenant that a call about keys means."""
     own = DEFAULT_TENANT if principal.tenant == SYSTEM else principal.tenant
@@ -136,6 +156,9 @@ def target_of(principal: Principal, call: Call, request: Record, owners: Owners,
             return _key(principal.tenant, principal.name)
         case Subject.KEY | Subject.KEYS:
             return _keys_target(principal, request, holders)
+        case Subject.MODEL:
+            model = request.model or owners.default_encoder  # type: ignore[attr-defined] # the table says so
+            return model_target(model, principal)
         case Subject.AUDIT:
             tenant = SYSTEM if isinstance(request, m.Nothing) else _audit_tenant(request, principal)
             return Target(f"audit:/{tenant}", tenant)
@@ -169,7 +192,7 @@ def named_target(object: str, principal: Principal, holders: Holders) -> Target:
             return Target(object, _tenant_of(rest.split("/")[1] if "/" in rest else "", holders))
         case "key" | "audit":
             return Target(object, first)
-        case "share":
+        case "share" | "model":
             return Target(object, principal.tenant)
         case _:
             return Target(object, SYSTEM)
@@ -189,11 +212,13 @@ def attributes_of(request: Record, owners: Owners) -> Attributes:
             return Attributes(context=UNLIMITED if "context_tokens" in clear else limits.context_tokens)
         case s.CreateKey(role=role):
             return Attributes(role=role)
+        case e.Embed(priority=priority) | e.Classify(priority=priority):
+            return Attributes(priority)
         case _:
             return NOTHING
 
 
-_ASKING = frozenset({m.Spawn, m.Renice, m.SetLimits, s.CreateKey})
+_ASKING = frozenset({m.Spawn, m.Renice, m.SetLimits, s.CreateKey, e.Embed, e.Classify})
 """Requests that ask for something; looked up first, because it is on the path of every call."""
 
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from llmos.syscalls.abi.encoders import Classification, EncoderInfo
     from llmos.syscalls.abi.errors import (
         AlreadyExists,
         Busy,
@@ -58,9 +59,11 @@ if TYPE_CHECKING:
     from llmos.syscalls.sdk.blocking import Process, System, connect
     from llmos.syscalls.sdk.blocking_generation import Generation
     from llmos.syscalls.sdk.requests import SamplingOptions
+    from llmos.syscalls.sdk.vectors import Classifications, Vectors
     from llmos.syscalls.wire.keys import Key
 
 _EXPORTS = {
+    "llmos.syscalls.abi.encoders": ("Classification", "EncoderInfo"),
     "llmos.syscalls.abi.errors": (
         "AlreadyExists",
         "Busy",
@@ -118,6 +121,7 @@ _EXPORTS = {
     ),
     "llmos.syscalls.sdk.blocking_generation": ("Generation",),
     "llmos.syscalls.sdk.requests": ("SamplingOptions",),
+    "llmos.syscalls.sdk.vectors": ("Classifications", "Vectors"),
     "llmos.syscalls.wire.keys": ("Key",),
 }
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
@@ -131,10 +135,13 @@ __all__ = [
     "Cancelled",
     "ChatMessage",
     "Chunk",
+    "Classification",
+    "Classifications",
     "Context",
     "ContextSpan",
     "ContinuationScore",
     "DeviceError",
+    "EncoderInfo",
     "EngineInfo",
     "Error",
     "ExitStatus",
@@ -168,6 +175,7 @@ __all__ = [
     "TokenLogprob",
     "TryAgain",
     "Usage",
+    "Vectors",
     "Why",
     "aconnect",
     "connect",

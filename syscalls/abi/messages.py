@@ -9,6 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from llmos.syscalls.abi.encoders import EncoderInfo
 from llmos.syscalls.abi.words import (
     MAX_CONTINUATIONS,
     MAX_GRAMMAR,
@@ -371,6 +372,7 @@ class SystemInfo(Record, frozen=True):
     scheduler: str
     processes: int
     engines: tuple[EngineInfo, ...]
+    encoders: tuple[EncoderInfo, ...] = ()
 
 
 class Metric(Record, frozen=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from llmos.syscalls.abi import encoders as e
 from llmos.syscalls.abi import files as f
 from llmos.syscalls.abi import mail
 from llmos.syscalls.abi import memory as mem
@@ -22,7 +23,8 @@ class Subject(StrEnum):
 
     `PROCESS` is `proc:/OWNER/PID` of the request's pid, `OWN` is `proc:/CALLER/*`, `SYSTEM` is `sys:/`, `SELF` is the
     caller's key `key:/TENANT/CALLER`, `KEY` that of the request's name, `KEYS` is `key:/TENANT/*`, `SERVER_KEY` is
-    `key:/system/server`, `POLICY` is `policy:/`, `AUDIT` is `audit:/TENANT`.
+    `key:/system/server`, `POLICY` is `policy:/`, `AUDIT` is `audit:/TENANT`, `MODEL` is `model:/NAME` of the request's
+    model, asked about in the caller's tenant.
 
     `MEMORY` is `mem:/OWNER/NAME` of the request's namespace, `FILE` is `fs:/home/OWNER/...` of its path, `DESCRIPTOR`
     the same of the file that is open under its number, `MAILBOX` is `PROCESS` with a pid and `OWN` without, `TOPIC` is
@@ -45,6 +47,7 @@ class Subject(StrEnum):
     TOPIC = "topic"
     TOOL = "tool"
     TOOLS = "tools"
+    MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ CALLS: tuple[Call, ...] = (
     Call("gen.generate", Subject.PROCESS, m.Generate, m.Generated, m.Chunk, "generate tokens", True),
     Call("gen.score", Subject.PROCESS, m.Score, m.Scores, None, "say how likely continuations are", True),
     Call("gen.cancel", Subject.PROCESS, m.OnProcess, m.Done, None, "end the running generation of a process"),
+    Call("gen.embed", Subject.MODEL, e.Embed, e.Embedded, None, "make vectors of texts", True),
+    Call("gen.classify", Subject.MODEL, e.Classify, e.Classified, None, "say which label fits each text", True),
     Call("mem.put", Subject.MEMORY, mem.MemoryPut, mem.MemoryRecord, None, "write an item", True),
     Call("mem.get", Subject.MEMORY, mem.MemoryGet, mem.MemoryRecord, None, "read an item"),
     Call("mem.search", Subject.MEMORY, mem.MemorySearch, mem.MemoryRecords, None, "find items", True),

@@ -23,6 +23,7 @@ from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration
 from llmos.syscalls.sdk.asynchronous_security import AsyncAudit, AsyncKeys, AsyncPolicy
 from llmos.syscalls.sdk.connection import Connection, open_connection
 from llmos.syscalls.sdk.requests import Content, Continuations, SamplingOptions, Schema
+from llmos.syscalls.sdk.vectors import Classifications, Vectors
 
 
 def aconnect(endpoint: str | None = None, key: str | Path | None = None) -> Connecting:
@@ -112,6 +113,21 @@ class AsyncSystem:
             return await process.score(continuations, timeout)
         finally:
             await process.end()
+
+    async def embed(self, texts: Sequence[str], model: str | None = None, priority: str = "normal") -> Vectors:
+        """One vector of length 1 for each of 1 to 1024 texts. `.truncated` of the result has those that were cut."""
+        return await perform(self._connection, requests.embed(texts, model, priority))
+
+    async def classify(
+        self,
+        texts: Sequence[str],
+        labels: Sequence[str],
+        model: str | None = None,
+        template: str | None = None,
+        priority: str = "normal",
+    ) -> Classifications:
+        """Which of 2 to 64 labels fits each text: `.label`, and `.scores` that sum to 1. `template` has `{}` once."""
+        return await perform(self._connection, requests.classify(texts, labels, model, template, priority))
 
     async def info(self) -> m.SystemInfo:
         """The daemon and its engines."""

@@ -23,6 +23,7 @@ from llmos.syscalls.sdk.blocking_generation import Generation
 from llmos.syscalls.sdk.blocking_security import Audit, Keys, Policy
 from llmos.syscalls.sdk.connection import Connection, open_connection
 from llmos.syscalls.sdk.requests import Content, Continuations, SamplingOptions, Schema
+from llmos.syscalls.sdk.vectors import Classifications, Vectors
 
 
 def connect(endpoint: str | None = None, key: str | Path | None = None) -> System:
@@ -91,6 +92,21 @@ class System:
             return process.score(continuations, timeout)
         finally:
             process.end()
+
+    def embed(self, texts: Sequence[str], model: str | None = None, priority: str = "normal") -> Vectors:
+        """One vector of length 1 for each of 1 to 1024 texts. `.truncated` of the result has those that were cut."""
+        return perform(self._connection, requests.embed(texts, model, priority))
+
+    def classify(
+        self,
+        texts: Sequence[str],
+        labels: Sequence[str],
+        model: str | None = None,
+        template: str | None = None,
+        priority: str = "normal",
+    ) -> Classifications:
+        """Which of 2 to 64 labels fits each text: `.label`, and `.scores` that sum to 1. `template` has `{}` once."""
+        return perform(self._connection, requests.classify(texts, labels, model, template, priority))
 
     def info(self) -> m.SystemInfo:
         """The daemon and its engines."""

@@ -12,10 +12,12 @@ from typing import Generic, TypedDict, TypeVar
 
 import msgspec
 
+from llmos.syscalls.abi import encoders as e
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi.errors import InvalidArgument
 from llmos.syscalls.abi.words import ChatMessage, Limits, Origin, ProcessInfo, Record
 from llmos.syscalls.sdk.protocol import Failed, Happened, Replied
+from llmos.syscalls.sdk.vectors import Classifications, Vectors
 from llmos.syscalls.wire.codec import decode_record
 
 Reply = TypeVar("Reply", bound=Record)
@@ -243,6 +245,27 @@ def question(pid: int, text: str) -> Invocation[m.Appended, int]:
     return append(pid, [{"role": "user", "content": text}])
 
 
+def embed(texts: Sequence[str], model: str | None, priority: str) -> Invocation[e.Embedded, Vectors]:
+    """Gives one vector for each text."""
+    request = build(e.Embed, texts=_texts(texts), model=model, priority=priority)
+    return Invocation("gen.embed", request, e.Embedded, Vectors)
+
+
+def classify(
+    texts: Sequence[str], labels: Sequence[str], model: str | None, template: str | None, priority: str
+) -> Invocation[e.Classified, Classifications]:
+    """Gives one classification for each text."""
+    request = build(
+        e.Classify,
+        texts=_texts(texts),
+        labels=tuple(labels),
+        model=model,
+        template=template if template is not None else e.TEMPLATE,
+        priority=priority,
+    )
+    return Invocation("gen.classify", request, e.Classified, Classifications)
+
+
 # --- sys
 
 
@@ -273,6 +296,12 @@ def itself(reply: Reply) -> Reply:
 
 def _nothing(_: m.Done) -> None:
     return None
+
+
+def _texts(texts: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(texts, str):
+        raise InvalidArgument("texts are a list, and this is one text", "put it into a list: [text]")
+    return tuple(texts)
 
 
 def _pages(reply: m.Swapped) -> int:

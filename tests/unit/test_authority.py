@@ -144,6 +144,7 @@ class AlicesWorld:
     """Every process is hers."""
 
     default_model = "sim"
+    default_encoder = "minilm"
 
     def owner_of(self, pid: Pid) -> Owner | None:
         return Owner("alice", "default")

@@ -40,6 +40,7 @@ class Nothing:
     seen: list[str] = field(default_factory=list)
 
     default_model: str = "small"
+    default_encoder: str = "minilm"
 
     def owner_of(self, pid: Pid) -> Owner | None:
         return None

@@ -39,6 +39,7 @@ class World:
     """Alice owns process 7, Eve 8; nobody 9."""
 
     default_model = "small"
+    default_encoder = "minilm"
 
     def owner_of(self, pid: Pid) -> Owner | None:
         return {ALICES: Owner("alice", "acme"), EVES: Owner("eve", "beta")}.get(pid)

@@ -18,10 +18,12 @@ from llmos.kernel.core import views
 from llmos.kernel.core.authority import Authorized
 from llmos.kernel.gate.calls.handler import Handler, row
 from llmos.kernel.gate.channel import Channel, Ending
+from llmos.kernel.loop.encoder import EncoderService
 from llmos.kernel.loop.shell import Shell
 from llmos.kernel.security.membrane import Membrane
 from llmos.kernel.security.objects import SYSTEM_TARGET
 from llmos.syscalls.abi import messages as m
+from llmos.syscalls.abi.encoders import EncoderInfo
 from llmos.syscalls.abi.errors import TimedOut
 from llmos.syscalls.abi.words import PROTOCOL_VERSION
 
@@ -39,8 +41,9 @@ class Facts:
 class SystemCalls:
     """One method per call."""
 
-    def __init__(self, shell: Shell, membrane: Membrane, facts: Facts) -> None:
+    def __init__(self, shell: Shell, encoder: EncoderService, membrane: Membrane, facts: Facts) -> None:
         self._shell = shell
+        self._encoder = encoder
         self._kernel = shell.kernel
         self._membrane = membrane
         self._facts = facts
@@ -73,11 +76,12 @@ class SystemCalls:
                 scheduler=kernel.settings.policy.name,
                 processes=living,
                 engines=tuple(engine if whole else _without_load(engine) for engine in engines),
+                encoders=(self._encoder.info if whole else _without_its_load(self._encoder.info),),
             )
         )
 
     def metrics(self, by: Authorized, request: m.Nothing, channel: Channel) -> None:
-        channel.reply(m.Metrics(views.metrics(self._kernel)))
+        channel.reply(m.Metrics((*views.metrics(self._kernel), *self._encoder.metrics)))
 
     def drain(self, by: Authorized, request: m.Drain, channel: Channel) -> None:
         self._shell.perform(by, ev.SetDraining(not request.off))
@@ -105,6 +109,10 @@ def _without_load(engine: m.EngineInfo) -> m.EngineInfo:
         os_pid=None,
         detail="",
     )
+
+
+def _without_its_load(encoder: EncoderInfo) -> EncoderInfo:
+    return replace(encoder, restarts=None, waiting_texts=None, os_pid=None, detail="")
 
 
 def _reply_when_idle(shell: Shell, timeout: float | None, channel: Channel) -> None:

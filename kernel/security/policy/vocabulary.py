@@ -24,7 +24,7 @@ SHARE: Final = "ctx.share"
 ACTIONS: Final = (*BY_NAME, SHARE)
 """Everything that a policy is asked about."""
 
-KINDS: Final = ("proc", "mem", "fs", "topic", "tool", "sys", "key", "policy", "audit", "share")
+KINDS: Final = ("proc", "model", "mem", "fs", "topic", "tool", "sys", "key", "policy", "audit", "share")
 """What stands before `:/` in the name of an object."""
 
 AMBIENT: Final = frozenset({"kind", "time", "day"})
@@ -34,9 +34,11 @@ _CARRIED: Final = {
     "proc.spawn": frozenset({"class", "context", "weight", "model"}),
     "proc.renice": frozenset({"class", "weight"}),
     "proc.limits": frozenset({"context"}),
+    "gen.embed": frozenset({"class"}),
+    "gen.classify": frozenset({"class"}),
     "sec.key_create": frozenset({"role"}),
 }
-_ALWAYS_WHOLE: Final = frozenset({"proc.spawn", "sec.key_create"})
+_ALWAYS_WHOLE: Final = frozenset({"proc.spawn", "gen.embed", "gen.classify", "sec.key_create"})
 _SHARES: Final = tuple(f"share:/{breadth.value}" for breadth in Breadth if breadth is not Breadth.PRIVATE)
 _SIGNS = re.compile(r"[A-Za-z0-9._@:/*?-]*")
 """What names of objects, and patterns of them, are made of."""
@@ -74,6 +76,8 @@ def shapes(action: str, tenant: str = EVERYWHERE) -> tuple[str, ...]:
             return ("topic:/*/*",)
         case Subject.TOOL | Subject.TOOLS:
             return ("tool:/*/*",)
+        case Subject.MODEL:
+            return ("model:/*",)
         case Subject.SELF | Subject.KEY | Subject.KEYS:
             return (f"key:/{tenant}/*",)
         case Subject.AUDIT if call.request is Nothing:
