@@ -116,6 +116,7 @@ class SimulatedEncoder:
 
     def kill(self) -> None:
         self._dead = True
+        self._reports.clear()
         self._ours.close()
         self._theirs.close()
 
