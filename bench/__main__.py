@@ -30,6 +30,7 @@ BENCHMARKS = {
     "grammar": "a step of eight sequences under a JSON schema, against the same without",
     "prefill": "tokens of context computed per second, against transformers' eager fp32",
     "embed": "vectors of a query and of many texts, against transformers' AutoModel",
+    "classify": "classification without training: templates and temperatures, on texts of the standard library",
     "overcommit": "the same work with contexts of one, two and four times the device pool",
     "preempt": "time to first token of an interactive process, idle and while batch processes fill the pool four times",
 }

@@ -51,7 +51,7 @@ class Classify(Record, frozen=True):
     """Say which of some labels fits each text, by meaning and without training.
 
     A label stands for the sentence that `template` makes of it, in place of `{}`. A score is softmax over the labels of
-    cosine(text, sentence) / 0.05.
+    cosine(text, sentence) / 0.07.
     """
 
     texts: EncoderTexts
