@@ -184,6 +184,7 @@ def test_a_class_above_ones_own_is_denied_and_so_is_a_class_that_does_not_exist(
                 call()
         with pytest.raises(llmos.InvalidArgument):
             bob.embed([CAT], priority="urgent")
+        assert bob.can(f"model:/{DEFAULT_ENCODER}", "gen.embed").allowed
         told = state(bob)
     assert (told.restarts, told.waiting_texts, told.os_pid, told.state) == (None, None, None, "ready")
 
