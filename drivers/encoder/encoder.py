@@ -24,6 +24,9 @@ from llmos.kernel.ports.encoder import Encoded, EncodeOrder, EncoderReady
 _CPU_TOKENS, _CUDA_TOKENS = 512, 16384
 """Of one order: about a tenth of a second's work on a few processors, a small part of it on a GPU."""
 
+_FEW_TOKENS = 32
+"""So little work is done by one thread: two wait longer for each other than they save, most of all beside a decoder."""
+
 _WARM_UP = ("warm", "up " * 64)
 
 
@@ -61,11 +64,21 @@ class Encoder:
 
     def _vectors(self, texts: list[list[int]]) -> Tensor:
         by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        computed = [self._network.encode([texts[index] for index in step]) for step in self._steps(by_length, texts)]
+        computed = [self._step([texts[index] for index in step]) for step in self._steps(by_length, texts)]
         sorted_vectors = normalize(torch.cat(computed), dim=1)
         vectors = torch.empty_like(sorted_vectors)
         vectors[torch.tensor(by_length, device=vectors.device)] = sorted_vectors
         return vectors
+
+    def _step(self, texts: list[list[int]]) -> Tensor:
+        if sum(map(len, texts)) > _FEW_TOKENS:
+            return self._network.encode(texts)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return self._network.encode(texts)
+        finally:
+            torch.set_num_threads(threads)
 
     def _steps(self, by_length: list[int], texts: list[list[int]]) -> Iterator[list[int]]:
         """Texts of similar length together; as many as fit when all are as long as the longest."""
