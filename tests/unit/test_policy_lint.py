@@ -276,6 +276,6 @@ def _grants(number: int) -> str:
 )
 def test_ten_thousand_lines_are_looked_at_in_seconds(line: Callable[[int], str]) -> None:
     document = parse([Source("own.csv", "\n".join(line(number) for number in range(10_000)))])
-    start = time.perf_counter()
+    start = time.process_time()
     lint(document)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
