@@ -197,6 +197,9 @@ class _Kernel:
     def owner_of(self, pid: Pid) -> Owner | None:
         return {_OWN: Owner(ADMIN, SYSTEM), _OTHERS: Owner("bob", "acme")}.get(pid)
 
+    def mailbox_of(self, pid: Pid) -> Owner | None:
+        return self.owner_of(pid)
+
     def file_of(self, descriptor: int) -> FilePath | None:
         return FilePath(ADMIN, ("file",)) if descriptor == _OWN else None
 

@@ -40,6 +40,9 @@ class _World:
         """Ann, whatever the process."""
         return Owner("ann", "t0")
 
+    def mailbox_of(self, pid: Pid) -> Owner | None:
+        return self.owner_of(pid)
+
     def file_of(self, descriptor: int) -> FilePath | None:
         """No file is open."""
         return None

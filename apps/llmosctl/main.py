@@ -14,6 +14,7 @@ from llmos.apps.llmosctl import (
     doctor,
     encode,
     generate,
+    ipc,
     lifecycle,
     models,
     policy,
@@ -59,6 +60,7 @@ for _command in (
     *processes.COMMANDS,
     *security.COMMANDS,
     policy.policy,
+    ipc.ipc,
     audit.audit,
 ):
     llmosctl.add_command(_command)

@@ -47,6 +47,11 @@ class Home:
         return self.root / "audit"
 
     @property
+    def store(self) -> Path:
+        """Databases, one for each group of calls that keeps something."""
+        return self.root / "store"
+
+    @property
     def settings(self) -> Path:
         """The settings file, if there is one."""
         return self.root / "llmos.toml"

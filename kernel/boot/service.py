@@ -45,6 +45,10 @@ class Service(Protocol):
         """Whose a process is; None when there is no such process."""
         ...
 
+    def mailbox_of(self, pid: Pid) -> Owner | None:
+        """Whose the mailbox of a process is, also of one that is gone; None when there can be none."""
+        ...
+
     def file_of(self, descriptor: int) -> FilePath | None:
         """Which file is open under a descriptor; None when none is."""
         ...

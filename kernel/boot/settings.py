@@ -87,6 +87,27 @@ class SecuritySection:
 
 
 @dataclass(frozen=True, slots=True)
+class MessagesSection:
+    """`[messages]`: how much is kept of a mailbox, of all mailboxes of one principal, and for how long.
+
+    A message that was given out `deliveries` times, or that waits for `keep_days`, becomes a dead letter. Ids of
+    messages that are gone are known for `remember_hours`. `stream_messages` may wait for the reader of a topic.
+    """
+
+    mailbox_messages: int = 10_000
+    mailbox_bytes: int = 64 << 20
+    principal_messages: int = 50_000
+    principal_bytes: int = 256 << 20
+    dead_letters: int = 1_000
+    dead_bytes: int = 32 << 20
+    deliveries: int = 16
+    keep_days: float = 30.0
+    remember_hours: float = 24.0
+    remembered_ids: int = 100_000
+    stream_messages: int = 256
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSection:
     """`[sandbox]`."""
 
@@ -101,6 +122,7 @@ class Settings:
     scheduler: SchedulerSection = SchedulerSection()
     wire: WireSection = WireSection()
     security: SecuritySection = SecuritySection()
+    messages: MessagesSection = MessagesSection()
     sandbox: SandboxSection = SandboxSection()
 
 
@@ -132,6 +154,19 @@ KINDS: Mapping[str, Mapping[str, Kind]] = {
         "connections_per_key": integer(1, 65_536),
         "page_share": number(0.01, 1),
         "processes_per_principal": integer(1, 1 << 17),
+    },
+    "messages": {
+        "mailbox_messages": integer(1, 1 << 20),
+        "mailbox_bytes": size(),
+        "principal_messages": integer(1, 1 << 24),
+        "principal_bytes": size(),
+        "dead_letters": integer(1, 1 << 20),
+        "dead_bytes": size(),
+        "deliveries": integer(1, 1 << 20),
+        "keep_days": number(0.001, 36_500),
+        "remember_hours": number(0.001, 876_000),
+        "remembered_ids": integer(1, 1 << 24),
+        "stream_messages": integer(1, 1 << 16),
     },
     "sandbox": {"runtime": choice("auto", "runc", "runsc")},
 }

@@ -17,11 +17,12 @@ from llmos.drivers.engine.launcher import Launcher
 from llmos.drivers.engine.settings import DeviceKind, EngineSettings, NumberFormat, WeightFormat
 from llmos.drivers.models.location import models_directory
 from llmos.drivers.models.store import ModelStore, ResolvedModel
+from llmos.drivers.store.mail import MailDatabase
 from llmos.drivers.text.codec import load_codec
 from llmos.kernel.boot.encoders import open_encoder
 from llmos.kernel.boot.security import Security
 from llmos.kernel.boot.service import EXIT_REFUSED, Boot
-from llmos.kernel.boot.settings import EngineSection
+from llmos.kernel.boot.settings import EngineSection, MessagesSection
 from llmos.kernel.core.authority import Authorized
 from llmos.kernel.core.engine import CoreSettings
 from llmos.kernel.core.kernel import Kernel
@@ -30,14 +31,17 @@ from llmos.kernel.gate.calls.audits import AuditCalls
 from llmos.kernel.gate.calls.embeddings import EmbeddingCalls
 from llmos.kernel.gate.calls.grammars import Grammars
 from llmos.kernel.gate.calls.identity import IdentityCalls
+from llmos.kernel.gate.calls.mail import MailCalls
 from llmos.kernel.gate.calls.policies import PolicyCalls
 from llmos.kernel.gate.calls.processes import ProcessCalls, Sources
 from llmos.kernel.gate.calls.system import Facts, SystemCalls
 from llmos.kernel.gate.calls.table import Handlers
 from llmos.kernel.gate.calls.to_come import CallsToCome
 from llmos.kernel.gate.channel import Channel
+from llmos.kernel.gate.mail.room import MailRoom
 from llmos.kernel.loop.encoder import EncoderService
 from llmos.kernel.loop.shell import Model, Shell
+from llmos.kernel.ports.mail import MailLimits
 from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import Owner
 from llmos.syscalls.abi.table import Call
@@ -55,12 +59,14 @@ class Parts:
     shell: Shell
     grammars: Grammars
     encoder: EncoderService
+    room: MailRoom
 
     def close(self) -> None:
         """End what runs."""
         self.encoder.close()
         self.shell.close()
         self.grammars.close()
+        self.room.close()
 
 
 class KernelService:
@@ -70,6 +76,7 @@ class KernelService:
         self._boot = boot
         self._parts = parts
         self._shell = parts.shell
+        self._room = parts.room
         self._handlers: Handlers | None = None
         self._stillborn = 0
 
@@ -85,11 +92,19 @@ class KernelService:
         process = self._shell.kernel.table.find(pid)
         return Owner(process.principal, process.tenant) if process is not None else None
 
+    def mailbox_of(self, pid: Pid) -> Owner | None:
+        owner = self.owner_of(pid)
+        if owner is None and (kept := self._room.owner_of(pid)) is not None:
+            owner = Owner(kept.name, kept.tenant)
+        return owner
+
     def file_of(self, descriptor: int) -> FilePath | None:
         return None
 
     def begin(self, security: Security) -> None:
         self._handlers = _handlers(self._boot, self._parts, security)
+        self._shell.on_exited.append(self._room.process_exited)
+        self._room.begin()
         self._shell.on_engine_change = self._engine_changed
         self._shell.on_displaced = security.recorder.displaced
         self._shell.start()
@@ -123,7 +138,7 @@ def assemble(boot: Boot) -> KernelService:
     launcher = Launcher(_engine_settings(boot.settings.engine, model))
     shell = Shell(boot.loop, kernel, {model.name: Model(launcher, text)})
     grammars = Grammars(boot.loop, {model.name: Checker(model.directory)})
-    return KernelService(boot, Parts(model.name, shell, grammars, open_encoder(boot, store)))
+    return KernelService(boot, Parts(model.name, shell, grammars, open_encoder(boot, store), _mail_room(boot)))
 
 
 def _handlers(boot: Boot, parts: Parts, security: Security) -> Handlers:
@@ -135,13 +150,37 @@ def _handlers(boot: Boot, parts: Parts, security: Security) -> Handlers:
     groups = (
         ProcessCalls(shell, membrane, parts.grammars, sources),
         EmbeddingCalls(shell, parts.encoder),
-        SystemCalls(shell, parts.encoder, membrane, facts),
+        SystemCalls(shell, parts.encoder, membrane, facts, (parts.room.metrics,)),
         IdentityCalls(security.keyring, membrane, recorder, gate.revoke, gate.announce_server_key),
         PolicyCalls(boot.loop, security.keeper, membrane, security.keyring, recorder, reader, security.audit),
         AuditCalls(boot.loop, membrane, reader, security.audit),
+        MailCalls(shell, membrane, parts.room, time.time),
         CallsToCome(),
     )
     return Handlers(group.handlers() for group in groups)
+
+
+def _mail_room(boot: Boot) -> MailRoom:
+    """Raises `InvalidArgument` for a damaged store."""
+    section = boot.settings.messages
+    boot.home.store.mkdir(mode=0o700, exist_ok=True)
+    store = MailDatabase(boot.home.store / "mail.db", _mail_limits(section))
+    return MailRoom(boot.loop, store, time.time, section.stream_messages)
+
+
+def _mail_limits(section: MessagesSection) -> MailLimits:
+    return MailLimits(
+        mailbox_messages=section.mailbox_messages,
+        mailbox_bytes=section.mailbox_bytes,
+        principal_messages=section.principal_messages,
+        principal_bytes=section.principal_bytes,
+        dead_letters=section.dead_letters,
+        dead_bytes=section.dead_bytes,
+        deliveries=section.deliveries,
+        keep_seconds=section.keep_days * 86_400,
+        remember_seconds=section.remember_hours * 3_600,
+        remembered=section.remembered_ids,
+    )
 
 
 def _core_settings(boot: Boot) -> CoreSettings:

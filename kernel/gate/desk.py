@@ -23,6 +23,7 @@ from llmos.kernel.gate.post import Post
 from llmos.kernel.gate.recorder import Recorder
 from llmos.kernel.security.membrane import Denied, Membrane
 from llmos.syscalls.abi.errors import DeviceError, Error, InvalidArgument, MessageTooLong, ProtocolError, TryAgain
+from llmos.syscalls.abi.mail import Subscribe
 from llmos.syscalls.abi.messages import Generate
 from llmos.syscalls.abi.table import Call
 from llmos.syscalls.abi.words import Record
@@ -219,4 +220,4 @@ class _CallOutlet:
 
 
 def _first_credit(request: Record) -> int:
-    return request.window if isinstance(request, Generate) else 0
+    return request.window if isinstance(request, Generate | Subscribe) else 0

@@ -153,6 +153,9 @@ class _World:
         person = self._people[pid - 2]
         return Owner(person.name, person.tenant)
 
+    def mailbox_of(self, pid: Pid) -> Owner | None:
+        return self.owner_of(pid)
+
     def file_of(self, descriptor: int) -> FilePath | None:
         """Everybody has a file open under the number of their process."""
         return FilePath(self._people[descriptor - 2].name, ("file",))

@@ -21,12 +21,12 @@ from llmos.kernel.core.principal import SYSTEM, Principal
 from llmos.kernel.core.sharing import Breadth, ShareScope
 from llmos.kernel.security.denial import Denial, no_such, reason_of
 from llmos.kernel.security.objects import (
-    NOBODY,
     Holders,
     Owner,
     Owners,
     Target,
     attributes_of,
+    owner_of,
     process_target,
     share_target,
     target_of,
@@ -107,8 +107,7 @@ class Membrane:
 
     def authorize_process(self, principal: Principal, pid: Pid, action: str) -> Authorized:
         """Let the principal do this to one more process that a call names, as `spawn` its parent."""
-        owner = self.owners.owner_of(pid) or NOBODY
-        return self._authorize(principal, process_target(pid, owner), action, NOTHING)
+        return self._authorize(principal, process_target(pid, owner_of(pid, action, self.owners)), action, NOTHING)
 
     def authorize_target(self, principal: Principal, target: Target, action: str) -> Authorized:
         """Let the principal do this to one more object that a call names, as `fs.rename` where the file goes."""

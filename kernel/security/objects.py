@@ -28,6 +28,7 @@ NO_ENCODER = "none"
 SYSTEM_OBJECT = "sys:/"
 POLICY_OBJECT = "policy:/"
 UNKNOWN_DESCRIPTOR = "?/"
+_OF_MAIL = "ipc."
 SERVER_KEY_OBJECT = f"key:/{SYSTEM}/server"
 
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -70,6 +71,10 @@ class Owners(Protocol):
         """Whose a process is; None when there is no such process."""
         ...
 
+    def mailbox_of(self, pid: Pid) -> Owner | None:
+        """Whose the mailbox of a process is, also of one that is gone; None when there can be none."""
+        ...
+
     def file_of(self, descriptor: int) -> FilePath | None:
         """Which file is open under a descriptor; None when none is."""
         ...
@@ -100,6 +105,12 @@ class Holders(Protocol):
 def process_target(pid: Pid, owner: Owner) -> Target:
     """One process."""
     return Target(f"proc:/{owner.name}/{pid}", owner.tenant, pid, owner)
+
+
+def owner_of(pid: Pid, action: str, owners: Owners) -> Owner:
+    """Whose a process is, for an action: its messages outlive it."""
+    found = owners.mailbox_of(pid) if action.startswith(_OF_MAIL) else owners.owner_of(pid)
+    return found or NOBODY
 
 
 def processes_target(owner: Owner) -> Target:
@@ -140,10 +151,10 @@ def target_of(principal: Principal, call: Call, request: Record, owners: Owners,
     match call.subject:
         case Subject.PROCESS:
             pid = Pid(request.pid)  # type: ignore[attr-defined] # the table says so, and a test walks it
-            return process_target(pid, owners.owner_of(pid) or NOBODY)
+            return process_target(pid, owner_of(pid, call.name, owners))
         case Subject.MAILBOX if request.pid is not None:  # type: ignore[attr-defined]
             pid = Pid(request.pid)  # type: ignore[attr-defined]
-            return process_target(pid, owners.owner_of(pid) or NOBODY)
+            return process_target(pid, owner_of(pid, call.name, owners))
         case Subject.OWN | Subject.MAILBOX:
             return processes_target(Owner(principal.name, principal.tenant))
         case Subject.SYSTEM:

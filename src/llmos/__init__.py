@@ -56,8 +56,11 @@ if TYPE_CHECKING:
     )
     from llmos.syscalls.sdk.asynchronous import AsyncProcess, AsyncSystem, aconnect
     from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration
+    from llmos.syscalls.sdk.asynchronous_mail import AsyncMessage, AsyncSubscription
     from llmos.syscalls.sdk.blocking import Process, System, connect
     from llmos.syscalls.sdk.blocking_generation import Generation
+    from llmos.syscalls.sdk.blocking_mail import Message, Subscription
+    from llmos.syscalls.sdk.mail_requests import Letter
     from llmos.syscalls.sdk.requests import SamplingOptions
     from llmos.syscalls.sdk.vectors import Classifications, Vectors
     from llmos.syscalls.wire.keys import Key
@@ -114,12 +117,15 @@ _EXPORTS = {
         "aconnect",
     ),
     "llmos.syscalls.sdk.asynchronous_generation": ("AsyncGeneration",),
+    "llmos.syscalls.sdk.asynchronous_mail": ("AsyncMessage", "AsyncSubscription"),
     "llmos.syscalls.sdk.blocking": (
         "Process",
         "System",
         "connect",
     ),
     "llmos.syscalls.sdk.blocking_generation": ("Generation",),
+    "llmos.syscalls.sdk.blocking_mail": ("Message", "Subscription"),
+    "llmos.syscalls.sdk.mail_requests": ("Letter",),
     "llmos.syscalls.sdk.requests": ("SamplingOptions",),
     "llmos.syscalls.sdk.vectors": ("Classifications", "Vectors"),
     "llmos.syscalls.wire.keys": ("Key",),
@@ -129,7 +135,9 @@ _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
 __all__ = [
     "AlreadyExists",
     "AsyncGeneration",
+    "AsyncMessage",
     "AsyncProcess",
+    "AsyncSubscription",
     "AsyncSystem",
     "Busy",
     "Cancelled",
@@ -150,8 +158,10 @@ __all__ = [
     "Generation",
     "InvalidArgument",
     "Key",
+    "Letter",
     "LimitExceeded",
     "Limits",
+    "Message",
     "MessageTooLong",
     "Metric",
     "NoSuchProcess",
@@ -168,6 +178,7 @@ __all__ = [
     "SamplingOptions",
     "Signal",
     "State",
+    "Subscription",
     "System",
     "SystemInfo",
     "Tier",

@@ -20,8 +20,10 @@ from llmos.syscalls.abi.words import Limits, Origin, ProcessInfo
 from llmos.syscalls.sdk import requests, security_requests
 from llmos.syscalls.sdk.asynchronous_call import perform
 from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration
+from llmos.syscalls.sdk.asynchronous_mail import AsyncMessage, AsyncMessages
 from llmos.syscalls.sdk.asynchronous_security import AsyncAudit, AsyncKeys, AsyncPolicy
 from llmos.syscalls.sdk.connection import Connection, open_connection
+from llmos.syscalls.sdk.mail_requests import LEASE
 from llmos.syscalls.sdk.requests import Content, Continuations, SamplingOptions, Schema
 from llmos.syscalls.sdk.vectors import Classifications, Vectors
 
@@ -64,6 +66,7 @@ class AsyncSystem:
         self.keys = AsyncKeys(connection)
         self.policy = AsyncPolicy(connection)
         self.audit = AsyncAudit(connection)
+        self.messages = AsyncMessages(connection)
 
     async def __aenter__(self) -> AsyncSystem:
         return self
@@ -296,6 +299,30 @@ class AsyncProcess:
     async def info(self) -> ProcessInfo:
         """Its line of the process table."""
         return await perform(self._connection, requests.info(self.pid))
+
+    async def send(
+        self,
+        body: object,
+        id: str | None = None,
+        tag: str | None = None,
+        sender: int | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Put a message into its mailbox, as `messages.send` does; gives the message's number."""
+        return await AsyncMessages(self._connection).send(self.pid, body, id, tag, sender, timeout)
+
+    async def receive(
+        self,
+        timeout: float | None = None,
+        sender: int | None = None,
+        tag: str | None = None,
+        topic: str | None = None,
+        lease: float = LEASE,
+        acknowledge: bool = True,
+    ) -> AsyncMessage:
+        """Wait for a message in its mailbox, as `messages.receive` does; meanwhile it is `waiting`."""
+        messages = AsyncMessages(self._connection)
+        return await messages.receive(timeout, self.pid, sender, tag, topic, lease, acknowledge)
 
     async def why(self) -> m.Why:
         """What it waits for and by which rule, and the latest of its history."""

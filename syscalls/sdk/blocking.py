@@ -20,8 +20,10 @@ from llmos.syscalls.abi.words import Limits, Origin, ProcessInfo
 from llmos.syscalls.sdk import requests, security_requests
 from llmos.syscalls.sdk.blocking_call import perform
 from llmos.syscalls.sdk.blocking_generation import Generation
+from llmos.syscalls.sdk.blocking_mail import Message, Messages
 from llmos.syscalls.sdk.blocking_security import Audit, Keys, Policy
 from llmos.syscalls.sdk.connection import Connection, open_connection
+from llmos.syscalls.sdk.mail_requests import LEASE
 from llmos.syscalls.sdk.requests import Content, Continuations, SamplingOptions, Schema
 from llmos.syscalls.sdk.vectors import Classifications, Vectors
 
@@ -43,6 +45,7 @@ class System:
         self.keys = Keys(connection)
         self.policy = Policy(connection)
         self.audit = Audit(connection)
+        self.messages = Messages(connection)
 
     def __enter__(self) -> System:
         return self
@@ -275,6 +278,30 @@ class Process:
     def info(self) -> ProcessInfo:
         """Its line of the process table."""
         return perform(self._connection, requests.info(self.pid))
+
+    def send(
+        self,
+        body: object,
+        id: str | None = None,
+        tag: str | None = None,
+        sender: int | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Put a message into its mailbox, as `messages.send` does; gives the message's number."""
+        return Messages(self._connection).send(self.pid, body, id, tag, sender, timeout)
+
+    def receive(
+        self,
+        timeout: float | None = None,
+        sender: int | None = None,
+        tag: str | None = None,
+        topic: str | None = None,
+        lease: float = LEASE,
+        acknowledge: bool = True,
+    ) -> Message:
+        """Wait for a message in its mailbox, as `messages.receive` does; meanwhile it is `waiting`."""
+        messages = Messages(self._connection)
+        return messages.receive(timeout, self.pid, sender, tag, topic, lease, acknowledge)
 
     def why(self) -> m.Why:
         """What it waits for and by which rule, and the latest of its history."""

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from llmos.syscalls.abi.errors import Error
 from llmos.syscalls.abi.words import Record
 from llmos.syscalls.sdk.protocol import GRACE_SECONDS
+from llmos.syscalls.sdk.unawaited import Unawaited
 from llmos.syscalls.sdk.worker import Abandon, Cancel, Credit, Inbox, Start, Stop, Worker
 from llmos.syscalls.wire.codec import encode_call
 from llmos.syscalls.wire.home import default_endpoint, default_key
@@ -31,6 +32,7 @@ class Connection:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._ids = count(1)
+        self._unawaited = Unawaited()
         self._drop = weakref.finalize(self, _end, worker)
 
     def start(self, call: str, request: Record, inbox: Inbox, timeout: float | None = None) -> int:
@@ -43,6 +45,14 @@ class Connection:
         patience = None if timeout is None else timeout + GRACE_SECONDS
         self._worker.start(Start(frame_id, frame, inbox, patience))
         return frame_id
+
+    def tell(self, call: str, request: Record) -> None:
+        """Send a call whose answer nobody waits for, except `close`; what goes wrong with it is told to nobody."""
+        self._unawaited.expect()
+        try:
+            self.start(call, request, self._unawaited)
+        except Error:
+            self._unawaited.forget()
 
     def cancel(self, id: int) -> None:
         """Ask the kernel to stop a call; its last event still comes."""
@@ -64,6 +74,7 @@ class Connection:
 
     def close(self) -> None:
         """End the connection: calls that are open fail, thread and sockets are gone when this returns."""
+        self._unawaited.wait()
         self._drop.detach()
         _end(self._worker)
 

@@ -30,6 +30,9 @@ class NoOwners:
     def owner_of(self, pid: Pid) -> None:
         return None
 
+    def mailbox_of(self, pid: Pid) -> None:
+        return None
+
     def file_of(self, descriptor: int) -> FilePath | None:
         return None
 

@@ -63,6 +63,9 @@ class TrivialKernel:
     def owner_of(self, pid: Pid) -> Owner | None:
         return self.owners.get(pid)
 
+    def mailbox_of(self, pid: Pid) -> Owner | None:
+        return self.owner_of(pid)
+
     def file_of(self, descriptor: int) -> FilePath | None:
         owner = self.owners.get(Pid(descriptor))
         return FilePath(owner.name, ("file",)) if owner is not None else None

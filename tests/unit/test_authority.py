@@ -149,6 +149,9 @@ class AlicesWorld:
     def owner_of(self, pid: Pid) -> Owner | None:
         return Owner("alice", "default")
 
+    def mailbox_of(self, pid: Pid) -> Owner | None:
+        return self.owner_of(pid)
+
     def file_of(self, descriptor: int) -> FilePath | None:
         return FilePath("alice", ("file",))
 

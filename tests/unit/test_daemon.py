@@ -45,6 +45,9 @@ class Nothing:
     def owner_of(self, pid: Pid) -> Owner | None:
         return None
 
+    def mailbox_of(self, pid: Pid) -> Owner | None:
+        return self.owner_of(pid)
+
     def file_of(self, descriptor: int) -> FilePath | None:
         return None
 

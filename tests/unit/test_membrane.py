@@ -44,6 +44,9 @@ class World:
     def owner_of(self, pid: Pid) -> Owner | None:
         return {ALICES: Owner("alice", "acme"), EVES: Owner("eve", "beta")}.get(pid)
 
+    def mailbox_of(self, pid: Pid) -> Owner | None:
+        return self.owner_of(pid)
+
     def file_of(self, descriptor: int) -> FilePath | None:
         return {ALICES: FilePath("alice", ("notes",)), EVES: FilePath("eve", ("notes",))}.get(Pid(descriptor))
 

@@ -42,6 +42,7 @@ def test_every_field_has_a_kind_and_every_kind_a_field() -> None:
         ("scheduler", {field.name for field in fields(settings.scheduler)}),
         ("wire", {field.name for field in fields(settings.wire)}),
         ("security", {field.name for field in fields(settings.security)}),
+        ("messages", {field.name for field in fields(settings.messages)}),
         ("sandbox", {field.name for field in fields(settings.sandbox)}),
     ):
         assert set(KINDS[section]) == names
@@ -60,6 +61,9 @@ def test_every_field_has_a_kind_and_every_kind_a_field() -> None:
         ("[engine]\nthreads = = 3", 2, ("TOML",)),
         ('[wire]\nlisten = "tcp://x"', 2, ("wire.listen", "list")),
         ("engine = 3", 1, ("engine",)),
+        ("[messages]\nmailbox_messages = 0", 2, ("messages.mailbox_messages", "from 1")),
+        ('[messages]\nkeep_days = "long"', 2, ("messages.keep_days", "a number")),
+        ("[messages]\ndead_bytes = -1", 2, ("messages.dead_bytes", "a size")),
     ],
 )
 def test_an_error_names_file_line_and_what_is_allowed(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -41,12 +41,20 @@ class Facts:
 class SystemCalls:
     """One method per call."""
 
-    def __init__(self, shell: Shell, encoder: EncoderService, membrane: Membrane, facts: Facts) -> None:
+    def __init__(
+        self,
+        shell: Shell,
+        encoder: EncoderService,
+        membrane: Membrane,
+        facts: Facts,
+        meters: Sequence[Callable[[], tuple[m.Metric, ...]]] = (),
+    ) -> None:
         self._shell = shell
         self._encoder = encoder
         self._kernel = shell.kernel
         self._membrane = membrane
         self._facts = facts
+        self._meters = meters
 
     def handlers(self) -> dict[str, Handler]:
         """By the names of the calls."""
@@ -81,7 +89,8 @@ class SystemCalls:
         )
 
     def metrics(self, by: Authorized, request: m.Nothing, channel: Channel) -> None:
-        channel.reply(m.Metrics((*views.metrics(self._kernel), *self._encoder.metrics)))
+        further = (metric for meter in self._meters for metric in meter())
+        channel.reply(m.Metrics((*views.metrics(self._kernel), *self._encoder.metrics, *further)))
 
     def drain(self, by: Authorized, request: m.Drain, channel: Channel) -> None:
         self._shell.perform(by, ev.SetDraining(not request.off))
