@@ -1,4 +1,4 @@
-"""Messages between processes: ipc send, recv, publish, subscribe, mailbox. A body that reads as JSON is sent as that."""
+"""Messages between processes: ipc send, recv, publish, subscribe, mailbox. A body that reads as JSON is one."""
 
 from __future__ import annotations
 

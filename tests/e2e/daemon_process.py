@@ -113,10 +113,15 @@ class Daemon:
 
 def start_daemon(*settings: str) -> Daemon:
     """Start a daemon with these `SECTION.KEY=VALUE` settings; returns when its engine is ready."""
-    before = shared_memory()
     home = Path(tempfile.mkdtemp(prefix="llmos-"))
     (home / "run").mkdir(mode=0o700)
     Keyring.open(home / "keys").create(USER, "developer")
+    return start_in(home, *settings)
+
+
+def start_in(home: Path, *settings: str) -> Daemon:
+    """Start a daemon in a home that is there, perhaps after another has died in it."""
+    before = shared_memory()
     reader, writer = os.pipe()
     try:
         process = _launch(home, settings, writer)

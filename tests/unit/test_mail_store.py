@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -47,9 +47,19 @@ class Post:
         """One operation in a batch of its own."""
         return self.do(operation).outcomes[0]
 
-    def send(self, body: bytes = b"x", pid: Pid = MAILBOX, owner: p.MailOwner = ALICE, **draft: object) -> p.Outcome:
+    def send(
+        self,
+        body: bytes = b"x",
+        pid: Pid = MAILBOX,
+        owner: p.MailOwner = ALICE,
+        principal: str = "alice",
+        sender: int = 0,
+        id: str | None = None,
+        tag: str | None = None,
+        topic: str | None = None,
+    ) -> p.Outcome:
         """Deliver one message."""
-        return self.one(p.Deliver(pid, owner, replace(p.Draft(body, "alice"), **draft)))
+        return self.one(p.Deliver(pid, owner, p.Draft(body, principal, sender, id, tag, topic)))
 
     def take(
         self,
