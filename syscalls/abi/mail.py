@@ -21,10 +21,12 @@ MessageNumber = Annotated[int, Meta(ge=1, lt=1 << 53)]
 
 
 class Send(Record, frozen=True):
-    """Put a message into the mailbox of a process; it is on the disk when this is answered.
+    """Put a message into the mailbox of a process; it is on the disk when this is answered. The mailbox of a process
+    that has exited takes messages as long as there is something in it: they are its owner's.
 
     A second message to the same mailbox with the same `id` and sender is the first one again. `sender` is the process
-    in whose name it is sent, one of the caller's own. `timeout`: wait so long for room in a full mailbox.
+    in whose name it is sent, one of the caller's own. A full mailbox is EAGAIN; `timeout`: wait so long for room, then
+    ETIMEDOUT.
     """
 
     pid: PidField
@@ -45,9 +47,9 @@ class Sent(Record, frozen=True):
 class Receive(Record, frozen=True):
     """Take messages, oldest first: those for the process `pid`, or for any of the caller's own.
 
-    `sender`, `tag` and `topic` leave others where they are. Waits up to `timeout` seconds for the first; without it, as
-    long as it takes. What was taken and is not acknowledged within `lease` seconds comes again. `acknowledge` are
-    numbers of earlier messages that are done with.
+    `sender`, `tag` and `topic` leave others where they are. Waits up to `timeout` seconds for the first, then
+    ETIMEDOUT; without it, as long as it takes. Gives no more at once than 16 MiB of bodies. What was taken and is not
+    acknowledged within `lease` seconds comes again. `acknowledge` are numbers of earlier messages that are done with.
     """
 
     pid: PidField | None = None
@@ -119,7 +121,9 @@ class Published(Record, frozen=True):
 
 class Subscribe(Record, frozen=True):
     """Subscribe to a topic: with `pid` its mailbox gets all that is published from now on, until `ipc.unsubscribe` or
-    its end; without, this call streams it as long as it is open, and what is published meanwhile is lost.
+    its end; without, this call streams it as long as it is open, and what is published before and after is lost to it.
+    A stream that is read too slowly ends with EDQUOT. Events have the number and the pid 0: there is nothing to
+    acknowledge.
     """
 
     topic: OwnedName
