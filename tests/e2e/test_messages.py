@@ -43,11 +43,6 @@ def fails(error: type[llmos.Error], work: Callable[[], object]) -> None:
         work()
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
-    """Ask the daemon again and again: each question is a call that takes its time."""
-    assert any(happened() for _ in range(20_000))
-
-
 def test_a_message_is_received_with_everything_that_was_said_about_it(roomy: House) -> None:
     to, by = roomy.spawn(), roomy.spawn()
     body = {"text": "héllo", "list": [1, 2.5, None, True], "bytes": b"\xc7\xd4", 7: "key"}
