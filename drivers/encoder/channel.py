@@ -1,13 +1,16 @@
 """The bytes between the kernel and an encoder: MessagePack frames over an inherited socket pair.
 
 Nobody else can connect to it. The settings and then orders go one way; the reports of the port, and one `Failure`
-before the encoder gives up, the other.
+before the encoder gives up, the other. Vectors are many bytes, and the kernel's loop makes what it watches
+non-blocking: so the kernel's end takes what has arrived and waits for the rest of a frame without blocking.
 """
 
 from __future__ import annotations
 
+import struct
 from multiprocessing.connection import Connection
-from socket import AF_UNIX, SOCK_STREAM, socketpair
+from select import select
+from socket import AF_UNIX, MSG_DONTWAIT, SOCK_STREAM, socket, socketpair
 
 import msgspec
 
@@ -31,15 +34,71 @@ _ORDERS = msgspec.msgpack.Decoder(EncodeOrder)
 _FRAMES: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 
 
-def channel_pair() -> tuple[Connection, Connection]:
-    """Two connected ends; neither is inherited unless handed over."""
-    left, right = socketpair(AF_UNIX, SOCK_STREAM)
-    return Connection(left.detach()), Connection(right.detach())
+_LENGTH = struct.Struct("!i")
+"""What stands before each frame, as `multiprocessing.connection` writes it."""
+
+_BLOCK = 1 << 18
 
 
-def send(channel: Connection, message: EncoderSettings | EncodeOrder | Frame) -> None:
-    """Write one frame. Raises `OSError` when the other end is gone."""
-    channel.send_bytes(_ENCODER.encode(message))
+class KernelEnd:
+    """The kernel's end of a channel. Works alike whether or not the socket blocks."""
+
+    def __init__(self, end: socket) -> None:
+        self._socket = end
+        self._arrived = bytearray()
+
+    def fileno(self) -> int:
+        """For a loop to watch; -1 when it is closed."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """May be called twice."""
+        self._socket.close()
+
+    def send(self, message: EncoderSettings | EncodeOrder) -> None:
+        """Write one frame; an encoder reads at any time, so there is soon room. Raises `OSError`."""
+        data = _ENCODER.encode(message)
+        left = memoryview(_LENGTH.pack(len(data)) + data)
+        while left:
+            try:
+                left = left[self._socket.send(left, MSG_DONTWAIT) :]
+            except BlockingIOError:
+                select([], [self._socket], [])
+
+    def receive(self) -> Frame | None:
+        """The next report, or None when none has arrived whole. Raises `EOFError` and `OSError`."""
+        while not self._whole:
+            try:
+                data = self._socket.recv(_BLOCK, MSG_DONTWAIT)
+            except BlockingIOError:
+                return None
+            if not data:
+                raise EOFError
+            self._arrived += data
+        end = _LENGTH.size + self._length
+        frame = _FRAMES.decode(bytes(self._arrived[_LENGTH.size : end]))
+        del self._arrived[:end]
+        return frame
+
+    @property
+    def _length(self) -> int:
+        length: int = _LENGTH.unpack_from(self._arrived)[0]
+        return length
+
+    @property
+    def _whole(self) -> bool:
+        return len(self._arrived) >= _LENGTH.size and len(self._arrived) >= _LENGTH.size + self._length
+
+
+def channel_pair() -> tuple[KernelEnd, socket]:
+    """The kernel's end, and the socket that an encoder makes its `Connection` of; none is inherited by itself."""
+    ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
+    return KernelEnd(ours), theirs
+
+
+def send_frame(channel: Connection, frame: Frame) -> None:
+    """Write one report. Raises `OSError` when the other end is gone."""
+    channel.send_bytes(_ENCODER.encode(frame))
 
 
 def receive_settings(channel: Connection) -> EncoderSettings:
@@ -50,8 +109,3 @@ def receive_settings(channel: Connection) -> EncoderSettings:
 def decode_order(data: bytes) -> EncodeOrder:
     """The order in one frame."""
     return _ORDERS.decode(data)
-
-
-def receive_frame(channel: Connection) -> Frame:
-    """Read one report. Raises `EOFError` when the other end is gone."""
-    return _FRAMES.decode(channel.recv_bytes())

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from multiprocessing.connection import Connection
 from pathlib import Path
 
-from llmos.drivers.encoder.channel import Failure, channel_pair, receive_frame, send
+from llmos.drivers.encoder.channel import Failure, KernelEnd, channel_pair
 from llmos.drivers.encoder.settings import EncoderSettings
 from llmos.kernel.ports.encoder import EncodeOrder, EncoderReport
 from llmos.kernel.ports.engine import EngineGone, EngineRefused
@@ -28,7 +27,7 @@ _SPINS = "1000"
 class Process:
     """The kernel's end of one encoder (`EncoderProcess`)."""
 
-    def __init__(self, channel: Connection, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, channel: KernelEnd, process: subprocess.Popen[bytes]) -> None:
         self._channel = channel
         self._process = process
 
@@ -40,18 +39,18 @@ class Process:
         return self._channel.fileno()
 
     def submit(self, order: EncodeOrder, /) -> None:
-        if self._channel.closed:
+        if self._closed:
             raise EngineGone("the encoder was killed")
         try:
-            send(self._channel, order)
+            self._channel.send(order)
         except OSError as error:
             raise EngineGone(f"the encoder is gone: {self._farewell()}") from error
 
     def receive(self) -> EncoderReport | None:
-        if self._channel.closed:
+        if self._closed:
             raise EngineGone("the encoder was killed")
         try:
-            frame = receive_frame(self._channel) if self._channel.poll(0) else None
+            frame = self._channel.receive()
         except (EOFError, OSError) as error:
             raise EngineGone(f"the encoder is gone: {self._epitaph()}") from error
         if isinstance(frame, Failure):
@@ -59,16 +58,19 @@ class Process:
         return frame
 
     def kill(self) -> None:
-        if not self._channel.closed:
+        if not self._closed:
             self._channel.close()
             self._process.kill()
             self._process.wait(_PATIENCE)
 
+    @property
+    def _closed(self) -> bool:
+        return self._channel.fileno() < 0
+
     def _farewell(self) -> str:
         """Why a broken channel broke: the encoder's own last words when they are still in it, else how it ended."""
         try:
-            while self._channel.poll(0):
-                frame = receive_frame(self._channel)
+            while (frame := self._channel.receive()) is not None:
                 if isinstance(frame, Failure):
                     return frame.message
         except (EOFError, OSError):
@@ -108,7 +110,7 @@ class Launcher:
             raise EngineGone(f"no encoder can be started: {error.strerror}") from error
         finally:
             theirs.close()
-        send(ours, self._settings)
+        ours.send(self._settings)
         return Process(ours, process)
 
     def close(self) -> None:

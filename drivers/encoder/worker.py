@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import NoReturn
 
-from llmos.drivers.encoder.channel import Failure, decode_order, receive_settings, send
+from llmos.drivers.encoder.channel import Failure, decode_order, receive_settings, send_frame
 from llmos.drivers.encoder.description import Unsupported
 
 _FAILED = 1
@@ -38,9 +38,9 @@ def _serve(channel: Connection) -> NoReturn:
     from llmos.drivers.encoder.encoder import load_encoder
 
     encoder, ready = load_encoder(settings)
-    send(channel, ready)
+    send_frame(channel, ready)
     while True:
-        send(channel, encoder.run(decode_order(frames.get())))
+        send_frame(channel, encoder.run(decode_order(frames.get())))
 
 
 def _read_frames(channel: Connection, frames: queue.SimpleQueue[bytes]) -> None:
@@ -69,7 +69,7 @@ class _LastWords:
             traceback.print_tb(trace)
         message = str(error) if refused else f"{type(error).__name__} in the encoder; its place is in the log"
         with contextlib.suppress(OSError):
-            send(self._channel, Failure(message, refused))
+            send_frame(self._channel, Failure(message, refused))
         os._exit(_FAILED)
 
 
