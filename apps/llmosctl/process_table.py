@@ -87,6 +87,7 @@ def details(process: ProcessInfo, now: float) -> list[str]:
         ("preempted", f"{process.preemptions} times, {process.recomputed_tokens} tokens recomputed"),
         ("waited", units.duration(process.wait_seconds)),
         ("created", f"{units.moment(process.created)} ({units.age(now - process.created)} ago)"),
+        ("called", f"{process.tool_calls} tools"),
         ("limits", limits_text(process.limits)),
         ("signals", f"{process.pending_signals} pending"),
     ]
@@ -120,5 +121,6 @@ def limits_text(limits: Limits) -> str:
         "generated_tokens": limits.generated_tokens,
         "wall_seconds": limits.wall_seconds,
         "children": limits.children,
+        "tool_calls": limits.tool_calls,
     }
     return " ".join(f"{name}={value:g}" for name, value in fields.items() if value is not None) or "none"

@@ -122,7 +122,7 @@ def renice(options: Options, pid: int, priority: str | None, weight: int | None)
 def limit(options: Options, pid: int, changes: tuple[str, ...]) -> None:
     """Change limits of a process, or print them.
 
-    Keys: context_tokens, generated_tokens, wall_seconds, children. The value none takes a limit away.
+    Keys: context_tokens, generated_tokens, wall_seconds, children, tool_calls. The value none takes a limit away.
     """
     wanted = parse_limits(changes)
     with connected(options) as system:

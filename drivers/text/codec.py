@@ -10,10 +10,10 @@ from llmos.drivers.text.model_files import ModelFiles, read_model_files
 from llmos.drivers.text.pieces import Marks, PieceEncoder
 from llmos.drivers.text.stream import Detokenizer, ModelTextStream, shows_each_byte
 from llmos.drivers.text.template import NO_CHAT_HINT, ChatTemplate, PlainMessage
-from llmos.drivers.text.turns import continuation
+from llmos.drivers.text.tools import format_of, plain_message, read_tools, texts_of, tool_continuation
 from llmos.kernel.ports.text import Turn, TurnKind
 from llmos.syscalls.abi.errors import InvalidArgument
-from llmos.syscalls.abi.words import ChatMessage, Role
+from llmos.syscalls.abi.words import ChatMessage, Role, ToolFormat
 
 
 class ModelTextCodec:
@@ -22,6 +22,7 @@ class ModelTextCodec:
     def __init__(self, files: ModelFiles, now: Callable[[], datetime]) -> None:
         self._tokenizer = files.tokenizer
         self._template = None if files.template is None else ChatTemplate(files.template, files.special_tokens, now)
+        self._tool_format = format_of(self._template)
         self._encoder = PieceEncoder(files.tokenizer, "" if self._template is None else self._template.literals)
         added = files.tokenizer.get_added_tokens_decoder()
         self._special = frozenset(number for number, token in added.items() if token.special)
@@ -35,17 +36,26 @@ class ModelTextCodec:
         ids = self._encoder.encode(text, continues=not first)
         return (*self._prefix, *ids) if first else tuple(ids)
 
-    def encode_chat(self, messages: Sequence[ChatMessage], after: Turn) -> tuple[int, ...]:
-        """Tokens that continue a conversation. What looks like a control token in a message is text."""
+    @property
+    def tool_format(self) -> ToolFormat:
+        """In which form the model is asked to call tools."""
+        return self._tool_format
+
+    def encode_chat(self, messages: Sequence[ChatMessage], after: Turn, tools: str | None = None) -> tuple[int, ...]:
+        """Tokens that continue a conversation. What looks like a control token in a message, or in what can be called,
+        is text.
+        """
         if self._template is None:
             raise InvalidArgument("this model has no chat template", NO_CHAT_HINT)
         if not messages:
             raise InvalidArgument("there are no messages to append")
-        for message in messages:
-            _refuse_surrogates(message.content)
-        marks = Marks.unused_in((self._template.literals, *(message.content for message in messages)))
+        written = [self._template.literals, tools or "", *(text for one in messages for text in texts_of(one))]
+        for text in written:
+            _refuse_surrogates(text)
+        marks = Marks.unused_in(written)
         marked = [self._marked(message, marks) for message in messages]
-        text = continuation(self._template, marked, after, self._ends)
+        specifications = None if tools is None else read_tools(tools, lambda text: self._mark(text, marks))
+        text = tool_continuation(self._template, marked, after, self._ends, specifications, self._tool_format)
         return tuple(self._encoder.encode_marked(text, marks, continues=after.kind is not TurnKind.EMPTY))
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -57,8 +67,11 @@ class ModelTextCodec:
         return ModelTextStream(Detokenizer(self._tokenizer, self._special, self._unfinished_bytes), stop)
 
     def _marked(self, message: ChatMessage, marks: Marks) -> PlainMessage:
-        from_assistant = message.role is Role.ASSISTANT
-        return PlainMessage(message.role.value, self._encoder.mark(message.content, marks, from_assistant))
+        content = self._encoder.mark(message.content, marks, message.role is Role.ASSISTANT)
+        return plain_message(message, content, lambda text: self._mark(text, marks))
+
+    def _mark(self, text: str, marks: Marks) -> str:
+        return self._encoder.mark(text, marks, False)
 
 
 def load_codec(directory: Path, now: Callable[[], datetime] = datetime.now) -> ModelTextCodec:

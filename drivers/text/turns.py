@@ -20,6 +20,9 @@ STAND_INS: dict[Role, tuple[Role, ...]] = {
     Role.ASSISTANT: (Role.USER, Role.ASSISTANT),
     Role.TOOL: (Role.USER, Role.ASSISTANT, Role.TOOL),
 }
+STAND_IN_ID = "000000000"
+"""Some templates insist on nine letters or digits."""
+
 TOGETHER = "append these messages together with the ones before them, in one call"
 
 
@@ -53,7 +56,10 @@ def _beginning(template: ChatTemplate, messages: Sequence[PlainMessage], answere
 
 def _stand_in(role: Role, messages: Sequence[PlainMessage]) -> list[PlainMessage]:
     word = _unused_word(lambda word: any(word in message.content for message in messages))
-    return [PlainMessage(role.value, f"{word}{number}") for number, role in enumerate(STAND_INS[role])]
+    return [
+        PlainMessage(role.value, f"{word}{number}", tool_call_id=STAND_IN_ID if role is Role.TOOL else None)
+        for number, role in enumerate(STAND_INS[role])
+    ]
 
 
 def _unused_word(used: Callable[[str], bool]) -> str:

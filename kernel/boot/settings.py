@@ -108,6 +108,15 @@ class MessagesSection:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolsSection:
+    """`[tools]`: how many tools one principal may offer, how many calls it may have open, and bytes of a result."""
+
+    tools_per_principal: int = 256
+    calls_per_principal: int = 256
+    result_size: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSection:
     """`[sandbox]`."""
 
@@ -123,6 +132,7 @@ class Settings:
     wire: WireSection = WireSection()
     security: SecuritySection = SecuritySection()
     messages: MessagesSection = MessagesSection()
+    tools: ToolsSection = ToolsSection()
     sandbox: SandboxSection = SandboxSection()
 
 
@@ -167,6 +177,11 @@ KINDS: Mapping[str, Mapping[str, Kind]] = {
         "remember_hours": number(0.001, 876_000),
         "remembered_ids": integer(1, 1 << 24),
         "stream_messages": integer(1, 1 << 16),
+    },
+    "tools": {
+        "tools_per_principal": integer(1, 4096),
+        "calls_per_principal": integer(1, 1 << 16),
+        "result_size": integer(1, 1 << 20),
     },
     "sandbox": {"runtime": choice("auto", "runc", "runsc")},
 }

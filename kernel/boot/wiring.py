@@ -37,8 +37,10 @@ from llmos.kernel.gate.calls.processes import ProcessCalls, Sources
 from llmos.kernel.gate.calls.system import Facts, SystemCalls
 from llmos.kernel.gate.calls.table import Handlers
 from llmos.kernel.gate.calls.to_come import CallsToCome
+from llmos.kernel.gate.calls.tools import ToolCalls
 from llmos.kernel.gate.channel import Channel
 from llmos.kernel.gate.mail.room import MailRoom
+from llmos.kernel.gate.tools.registry import ToolLimits
 from llmos.kernel.loop.encoder import EncoderService
 from llmos.kernel.loop.shell import Model, Shell
 from llmos.kernel.ports.mail import MailLimits
@@ -155,6 +157,7 @@ def _handlers(boot: Boot, parts: Parts, security: Security) -> Handlers:
         PolicyCalls(boot.loop, security.keeper, membrane, security.keyring, recorder, reader, security.audit),
         AuditCalls(boot.loop, membrane, reader, security.audit),
         MailCalls(shell, membrane, parts.room, time.time),
+        ToolCalls(shell, membrane, _tool_limits(boot), 1 + secrets.randbits(48)),
         CallsToCome(),
     )
     return Handlers(group.handlers() for group in groups)
@@ -181,6 +184,11 @@ def _mail_limits(section: MessagesSection) -> MailLimits:
         remember_seconds=section.remember_hours * 3_600,
         remembered=section.remembered_ids,
     )
+
+
+def _tool_limits(boot: Boot) -> ToolLimits:
+    tools = boot.settings.tools
+    return ToolLimits(tools.tools_per_principal, tools.calls_per_principal, tools.result_size)
 
 
 def _core_settings(boot: Boot) -> CoreSettings:

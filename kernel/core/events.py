@@ -186,6 +186,14 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class CallTool:
+    """A tool is called in the name of the process, which waits for `what` until it is resumed; the limit counts it."""
+
+    pid: Pid
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class EngineUp:
     """The engine of a model is ready."""
 
@@ -245,6 +253,7 @@ CallEvent = (
     | Throttle
     | Await
     | Resume
+    | CallTool
     | SetDraining
 )
 """What happens on somebody's behalf: performing one needs the membrane's proof."""

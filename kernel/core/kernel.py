@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from typing import assert_never
 
-from llmos.kernel.core import calls, outcomes, scoring, signals
+from llmos.kernel.core import calls, outcomes, scoring, signals, tool_calls
 from llmos.kernel.core import events as ev
 from llmos.kernel.core.effects import Effect
 from llmos.kernel.core.planner import Planner
@@ -82,6 +82,8 @@ class Kernel(KernelState):
                 return scoring.score(self, event, now)
             case ev.EndScoring(pid, call):
                 return scoring.end(self, pid, call)
+            case ev.CallTool(pid, what):
+                return tool_calls.begin(self, pid, what, now)
             case _:
                 assert_never(event)
 

@@ -211,6 +211,7 @@ class Process:
     """Weighted virtual token counter."""
     arrival: int = 0
     generated_tokens: int = 0
+    tool_calls: int = 0
     preemptions: int = 0
     swapped_out_pages: int = 0
     swapped_in_pages: int = 0

@@ -37,6 +37,7 @@ def process_info(process: Process, now: float, epoch: float) -> ProcessInfo:
         deadline=process.deadline + epoch if process.deadline is not None else None,
         code=process.exit.code if process.exit else None,
         reason=process.exit.reason if process.exit else None,
+        tool_calls=process.tool_calls,
     )
 
 

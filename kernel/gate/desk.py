@@ -26,6 +26,7 @@ from llmos.syscalls.abi.errors import DeviceError, Error, InvalidArgument, Messa
 from llmos.syscalls.abi.mail import Subscribe
 from llmos.syscalls.abi.messages import Generate
 from llmos.syscalls.abi.table import Call
+from llmos.syscalls.abi.tools import ToolRegister
 from llmos.syscalls.abi.words import Record
 from llmos.syscalls.wire import codec
 from llmos.syscalls.wire.frames import MAX_REPLY, NO_CALL, BadFrame, CallFrame, CancelFrame, CreditFrame
@@ -220,4 +221,4 @@ class _CallOutlet:
 
 
 def _first_credit(request: Record) -> int:
-    return request.window if isinstance(request, Generate | Subscribe) else 0
+    return request.window if isinstance(request, Generate | Subscribe | ToolRegister) else 0

@@ -30,6 +30,7 @@ ACTIONS: dict[type[ev.CallEvent], frozenset[str]] = {
     ev.Throttle: frozenset({"gen.generate"}),
     ev.Await: frozenset({"ipc.receive", "ctx.append"}),
     ev.Resume: frozenset({"ipc.receive", "ctx.append"}),
+    ev.CallTool: frozenset({"ctx.append"}),
     ev.SetDraining: frozenset({"sys.drain"}),
 }
 """Which calls may tell which events. Who may append to a process may let it wait for a tool. A process that cannot take

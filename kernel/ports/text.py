@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from llmos.syscalls.abi.words import ChatMessage, Role
+from llmos.syscalls.abi.words import ChatMessage, Role, ToolFormat
 
 
 class TurnKind(Enum):
@@ -62,8 +62,16 @@ class TextCodec(Protocol):
         """Tokens of plain text; `first` adds what the tokenizer puts before a document (BOS)."""
         ...
 
-    def encode_chat(self, messages: Sequence[ChatMessage], after: Turn) -> tuple[int, ...]:
+    @property
+    def tool_format(self) -> ToolFormat:
+        """In which form the model is asked to call tools."""
+        ...
+
+    def encode_chat(self, messages: Sequence[ChatMessage], after: Turn, tools: str | None = None) -> tuple[int, ...]:
         """Tokens that continue a context by messages, through the model's own chat template.
+
+        `tools` is a JSON array of what the model may call; where the template writes none, or not at this place, it is
+        told in words, at the head of the first message that is the system's or the user's.
 
         When the last message is the user's or a tool's, the start of the assistant's turn is included. Raises
         `InvalidArgument` when the model

@@ -32,6 +32,7 @@ from llmos.syscalls.abi.words import (
     Tier,
     TokenId,
     TokenLogprob,
+    ToolFormat,
     Usage,
     Weight,
 )
@@ -171,6 +172,9 @@ class Append(Record, frozen=True):
     """Append to the context: exactly one of text, messages and tokens.
 
     `origin` says that it comes from memory, a tool or another process; without one it comes from the caller.
+
+    `tools`, with messages only, is what the model is told that it may call: a JSON array of
+    `{"type": "function", "function": {"name", "description", "parameters"}}`.
     """
 
     pid: PidField
@@ -178,13 +182,18 @@ class Append(Record, frozen=True):
     messages: Annotated[tuple[ChatMessage, ...], Meta(max_length=4096)] | None = None
     tokens: Annotated[tuple[TokenId, ...], Meta(max_length=MAX_TOKENS_A_CALL)] | None = None
     origin: Origin | None = None
+    tools: Text | None = None
 
 
 class Appended(Record, frozen=True):
-    """How many tokens an append added, and how long the context is now."""
+    """How many tokens an append added, and how long the context is now.
+
+    `tool_format`, after tools, is the form in which the model was told to call them.
+    """
 
     tokens: int
     context_tokens: int
+    tool_format: ToolFormat | None = None
 
 
 class ContextSpan(Record, frozen=True):

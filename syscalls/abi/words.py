@@ -77,6 +77,20 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
+class ToolFormat(StrEnum):
+    """In which form a model's chat template asks it to call tools.
+
+    `HERMES` is `<tool_call>{"name": ..., "arguments": ...}</tool_call>` (Hermes, Qwen), `LLAMA` is `{"name": ...,
+    "parameters": ...}`, also behind a python tag (Llama 3), `MISTRAL` is `[TOOL_CALLS][{...}]`, `JSON` is
+    `{"name": ..., "arguments": ...}`, for which templates that know no tools are told to ask.
+    """
+
+    HERMES = "hermes"
+    LLAMA = "llama"
+    MISTRAL = "mistral"
+    JSON = "json"
+
+
 class KeyKind(StrEnum):
     """What holds a key: a person, an app, an engine, or a service such as a gateway."""
 
@@ -110,11 +124,26 @@ MAX_GRAMMAR = 1 << 16
 """Characters of a schema or a regex."""
 
 
+class MadeCall(Record, frozen=True):
+    """A call of a tool that an assistant's message made; `arguments` is a JSON object."""
+
+    name: Name
+    arguments: Text = "{}"
+    id: Annotated[str, Meta(max_length=64)] = ""
+
+
 class ChatMessage(Record, frozen=True):
-    """One message of a conversation; `content` is plain text."""
+    """One message of a conversation; `content` is plain text.
+
+    `tool_calls` are an assistant's, `name` and `tool_call_id` say which tool and which call a tool's message is from;
+    templates that do not know them leave them out.
+    """
 
     role: Role
     content: Text
+    tool_calls: Annotated[tuple[MadeCall, ...], Meta(max_length=64)] = ()
+    name: Name | None = None
+    tool_call_id: Annotated[str, Meta(max_length=64)] | None = None
 
 
 class OriginKind(StrEnum):
@@ -147,13 +176,15 @@ class Origin(Record, frozen=True):
 class Limits(Record, frozen=True):
     """Bounds of one process; `None` is no bound of its own.
 
-    `wall_seconds` counts from spawn. They bite at the token boundary.
+    `wall_seconds` counts from spawn. They bite at the token boundary. `tool_calls` is how many calls of tools may be
+    made in its name in its life.
     """
 
     context_tokens: Count | None = None
     generated_tokens: Count | None = None
     wall_seconds: Seconds | None = None
     children: Count | None = None
+    tool_calls: Count | None = None
 
 
 class Usage(Record, frozen=True):
@@ -215,3 +246,4 @@ class ProcessInfo(Record, frozen=True):
     deadline: float | None = None
     code: int | None = None
     reason: str | None = None
+    tool_calls: int = 0

@@ -321,3 +321,19 @@ def test_the_origin_of_every_part_of_a_context_is_known_also_to_children() -> No
     assert kinds == [(0, 2, OriginKind.USER), (2, 3, OriginKind.MEMORY), (3, 6, OriginKind.MODEL)]
     house.handle(ev.Truncate(child, 3))
     assert [span.origin for span in house.process(child).spans][-1] == memory
+
+
+def test_calls_of_tools_are_counted_waited_for_and_limited() -> None:
+    house = Harness()
+    pid = house.spawn(limits=Limits(tool_calls=2))
+    for _ in range(2):
+        house.handle(ev.CallTool(pid, "the tool bob/weather"))
+        assert house.process(pid).state is State.WAITING
+        house.handle(ev.Resume(pid, "the tool bob/weather"))
+    with pytest.raises(LimitExceeded, match=f"limit tool_calls=2 of process {pid}, set by") as refused:
+        house.handle(ev.CallTool(pid, "the tool bob/weather"))
+    assert refused.value.hint == "llmosctl limit"
+    assert house.process(pid).state is State.NEW
+    house.handle(ev.SetLimits(pid, Limits(), ("tool_calls",), "alice"))
+    house.handle(ev.CallTool(pid, "the tool bob/weather"))
+    assert house.process(pid).tool_calls == 3

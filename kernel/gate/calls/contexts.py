@@ -31,6 +31,8 @@ def append(by: Authorized, shell: Shell, request: Append, channel: Channel) -> N
     """Append exactly one of text, messages and tokens."""
     if sum(given is not None for given in (request.text, request.messages, request.tokens)) != 1:
         raise InvalidArgument("append takes exactly one of text, messages and tokens")
+    if request.tools is not None and request.messages is None:
+        raise InvalidArgument("tools are told together with messages", "append messages")
     _check_origin(request.origin)
     if request.tokens is not None:
         _commit(by, shell, request, request.tokens, None, channel)
@@ -79,7 +81,7 @@ def _encode(codec: TextCodec, request: Append, turn: Turn) -> Tokens:
     if request.messages is not None:
         if not request.messages:
             raise InvalidArgument("append takes at least one message")
-        return codec.encode_chat(request.messages, turn)
+        return codec.encode_chat(request.messages, turn, request.tools)
     return codec.encode(request.text or "", first=turn.kind is TurnKind.EMPTY)
 
 
@@ -96,7 +98,8 @@ def _commit(
     pid = Pid(request.pid)
     shell.perform(by, ev.Append(pid, tokens, closed, _origin(by, request)))
     process: Process = shell.kernel.table.get(pid)
-    channel.reply(Appended(len(tokens), len(process.tokens)))
+    told = shell.models[process.model].text.tool_format if request.tools is not None else None
+    channel.reply(Appended(len(tokens), len(process.tokens), told))
 
 
 def origin_of(by: Authorized) -> Origin:
@@ -133,7 +136,7 @@ _KINDS = {
 
 def _size(request: Append) -> int:
     if request.messages is not None:
-        return sum(len(message.content) for message in request.messages)
+        return sum(len(message.content) for message in request.messages) + len(request.tools or "")
     return len(request.text or "")
 
 
