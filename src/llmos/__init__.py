@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         SystemInfo,
         Why,
     )
+    from llmos.syscalls.abi.tools import ToolInfo
     from llmos.syscalls.abi.words import (
         ChatMessage,
         FinishReason,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         TokenLogprob,
         Usage,
     )
+    from llmos.syscalls.sdk.agent import ToolRun, ToolUse
     from llmos.syscalls.sdk.asynchronous import AsyncProcess, AsyncSystem, aconnect
     from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration
     from llmos.syscalls.sdk.asynchronous_mail import AsyncMessage, AsyncSubscription
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
     from llmos.syscalls.sdk.blocking_mail import Message, Subscription
     from llmos.syscalls.sdk.mail_requests import Letter
     from llmos.syscalls.sdk.requests import SamplingOptions
+    from llmos.syscalls.sdk.tool_definitions import ToolCaller
+    from llmos.syscalls.sdk.tool_requests import ToolFailed
     from llmos.syscalls.sdk.vectors import Classifications, Vectors
     from llmos.syscalls.wire.keys import Key
 
@@ -127,6 +131,10 @@ _EXPORTS = {
     "llmos.syscalls.sdk.blocking_mail": ("Message", "Subscription"),
     "llmos.syscalls.sdk.mail_requests": ("Letter",),
     "llmos.syscalls.sdk.requests": ("SamplingOptions",),
+    "llmos.syscalls.abi.tools": ("ToolInfo",),
+    "llmos.syscalls.sdk.agent": ("ToolRun", "ToolUse"),
+    "llmos.syscalls.sdk.tool_definitions": ("ToolCaller",),
+    "llmos.syscalls.sdk.tool_requests": ("ToolFailed",),
     "llmos.syscalls.sdk.vectors": ("Classifications", "Vectors"),
     "llmos.syscalls.wire.keys": ("Key",),
 }
@@ -184,6 +192,11 @@ __all__ = [
     "Tier",
     "TimedOut",
     "TokenLogprob",
+    "ToolCaller",
+    "ToolFailed",
+    "ToolInfo",
+    "ToolRun",
+    "ToolUse",
     "TryAgain",
     "Usage",
     "Vectors",

@@ -18,10 +18,13 @@ from llmos.syscalls.abi import security as s
 from llmos.syscalls.abi.errors import NoSuchProcess
 from llmos.syscalls.abi.words import Limits, Origin, ProcessInfo
 from llmos.syscalls.sdk import requests, security_requests
+from llmos.syscalls.sdk.agent import ToolRun, Wanted
+from llmos.syscalls.sdk.asynchronous_agent import run_tools
 from llmos.syscalls.sdk.asynchronous_call import perform
 from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration
 from llmos.syscalls.sdk.asynchronous_mail import AsyncMessage, AsyncMessages
 from llmos.syscalls.sdk.asynchronous_security import AsyncAudit, AsyncKeys, AsyncPolicy
+from llmos.syscalls.sdk.asynchronous_tools import AsyncTools
 from llmos.syscalls.sdk.connection import Connection, open_connection
 from llmos.syscalls.sdk.mail_requests import LEASE
 from llmos.syscalls.sdk.requests import Content, Continuations, SamplingOptions, Schema
@@ -67,6 +70,7 @@ class AsyncSystem:
         self.policy = AsyncPolicy(connection)
         self.audit = AsyncAudit(connection)
         self.messages = AsyncMessages(connection)
+        self.tools = AsyncTools(connection)
 
     async def __aenter__(self) -> AsyncSystem:
         return self
@@ -222,6 +226,24 @@ class AsyncProcess:
         The context stays as it is. Texts are encoded by themselves, not together with the end of the context.
         """
         return await perform(self._connection, requests.score(self.pid, continuations, timeout))
+
+    async def run_tools(
+        self,
+        question: str | None = None,
+        tools: Sequence[Wanted] | None = None,
+        max_rounds: int = 8,
+        max_calls: int = 32,
+        constrain: bool = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> ToolRun:
+        """Ask, and let the model call tools until it has answered: `.text .rounds .calls .complete`.
+
+        `tools` are names of tools, or functions of this program; without it all tools that one may call. Without a
+        question the context is answered as it is, which has told the model its tools before. `max_rounds` answers and
+        `max_calls` calls end it. `constrain` lets the model write nothing but well-formed calls and answers. While a
+        tool works the process is `waiting`, and its limit `tool_calls` counts each call.
+        """
+        return await run_tools(self._connection, self.pid, question, tools, max_rounds, max_calls, constrain, sampling)
 
     async def read(self) -> m.Context:
         """The context: `.token_ids`, `.text` with special tokens, and `.spans`: the `.origin` of each part."""

@@ -18,10 +18,13 @@ from llmos.syscalls.abi import security as s
 from llmos.syscalls.abi.errors import NoSuchProcess
 from llmos.syscalls.abi.words import Limits, Origin, ProcessInfo
 from llmos.syscalls.sdk import requests, security_requests
+from llmos.syscalls.sdk.agent import ToolRun, Wanted
+from llmos.syscalls.sdk.blocking_agent import run_tools
 from llmos.syscalls.sdk.blocking_call import perform
 from llmos.syscalls.sdk.blocking_generation import Generation
 from llmos.syscalls.sdk.blocking_mail import Message, Messages
 from llmos.syscalls.sdk.blocking_security import Audit, Keys, Policy
+from llmos.syscalls.sdk.blocking_tools import Tools
 from llmos.syscalls.sdk.connection import Connection, open_connection
 from llmos.syscalls.sdk.mail_requests import LEASE
 from llmos.syscalls.sdk.requests import Content, Continuations, SamplingOptions, Schema
@@ -46,6 +49,7 @@ class System:
         self.policy = Policy(connection)
         self.audit = Audit(connection)
         self.messages = Messages(connection)
+        self.tools = Tools(connection)
 
     def __enter__(self) -> System:
         return self
@@ -201,6 +205,24 @@ class Process:
         The context stays as it is. Texts are encoded by themselves, not together with the end of the context.
         """
         return perform(self._connection, requests.score(self.pid, continuations, timeout))
+
+    def run_tools(
+        self,
+        question: str | None = None,
+        tools: Sequence[Wanted] | None = None,
+        max_rounds: int = 8,
+        max_calls: int = 32,
+        constrain: bool = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> ToolRun:
+        """Ask, and let the model call tools until it has answered: `.text .rounds .calls .complete`.
+
+        `tools` are names of tools, or functions of this program; without it all tools that one may call. Without a
+        question the context is answered as it is, which has told the model its tools before. `max_rounds` answers and
+        `max_calls` calls end it. `constrain` lets the model write nothing but well-formed calls and answers. While a
+        tool works the process is `waiting`, and its limit `tool_calls` counts each call.
+        """
+        return run_tools(self._connection, self.pid, question, tools, max_rounds, max_calls, constrain, sampling)
 
     def read(self) -> m.Context:
         """The context: `.token_ids`, `.text` with special tokens, and `.spans`: the `.origin` of each part."""

@@ -54,6 +54,11 @@ class Connection:
         except Error:
             self._unawaited.forget()
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called: nothing can be started any more."""
+        return not self._drop.alive
+
     def cancel(self, id: int) -> None:
         """Ask the kernel to stop a call; its last event still comes."""
         self._worker.post(Cancel(id))

@@ -34,7 +34,7 @@ KEPT = {
     *("keys", "keys/admin.key", "keys/bob.key", "keys/principals.toml", "keys/server.key", "keys/server.pub"),
     *("keys/audit.key", "keys/audit-digest.key", "audit", "audit/audit-000000000001.jsonl", "audit/audit.pub"),
     *("store", "store/mail.db"),
-    *("audit/head.json", "pids", "run", "run/lock", "run/llmosd.log"),
+    *("audit/head.json", "pids", "policy", "run", "run/lock", "run/llmosd.log"),
 }
 """All that a home may hold after its daemon has ended."""
 

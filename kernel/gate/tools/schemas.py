@@ -222,4 +222,5 @@ def _canonical(value: Json) -> Json:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_COMPLAINT else text[:_LONGEST_COMPLAINT] + "..."
+    half = _LONGEST_COMPLAINT // 2
+    return text if len(text) <= _LONGEST_COMPLAINT else f"{text[:half]} ... {text[-half:]}"

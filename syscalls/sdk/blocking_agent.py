@@ -1,0 +1,65 @@
+"""`run_tools` for programs that block: the agent loop over one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from llmos.syscalls.abi.errors import Error
+from llmos.syscalls.sdk import agent, requests, security_requests, tool_requests
+from llmos.syscalls.sdk.agent import AgentRun, Planned, ToolRun, ToolUse, Wanted
+from llmos.syscalls.sdk.blocking_call import perform
+from llmos.syscalls.sdk.connection import Connection
+from llmos.syscalls.sdk.requests import SamplingOptions
+from llmos.syscalls.sdk.tool_calls import BadCall
+from llmos.syscalls.sdk.tool_definitions import Definition, ToolCaller
+from llmos.syscalls.sdk.tool_serving import told
+
+
+def run_tools(
+    connection: Connection,
+    pid: int,
+    question: str | None,
+    tools: Sequence[Wanted] | None,
+    max_rounds: int,
+    max_calls: int,
+    constrain: bool,
+    sampling: SamplingOptions,
+) -> ToolRun:
+    """Ask, let the model call tools until it has answered, and give what came of it."""
+    own = perform(connection, security_requests.whoami()).name
+    run = AgentRun(pid, _tools(connection, tools, own), max_rounds, max_calls)
+    # Checked before anything is appended: a loop that cannot be had leaves nothing behind.
+    answer = requests.generate(pid, agent.checked_sampling(sampling, run.tools, constrain), 0)
+    if question is not None:
+        run.begun(perform(connection, run.begin(question)))
+    while calls := run.take(perform(connection, answer)):
+        uses = [_use(connection, pid, own, call) for call in calls]
+        perform(connection, run.results(uses))
+    return run.result()
+
+
+def _tools(connection: Connection, wanted: Sequence[Wanted] | None, own: str) -> tuple[agent.AgentTool, ...]:
+    names = agent.names_of(wanted)
+    known = perform(connection, tool_requests.list_tools(names or ())) if names is None or names else []
+    return agent.tools_of(wanted, known, own)
+
+
+def _use(connection: Connection, pid: int, own: str, call: Planned | BadCall) -> ToolUse:
+    if isinstance(call, BadCall):
+        return agent.bad_use(call)
+    if isinstance(call.tool.target, Definition):
+        return _call_function(call, call.tool.target, ToolCaller(own, "", "", pid))
+    try:
+        invocation = tool_requests.call_tool(call.tool.target, call.arguments, pid, None)
+        return agent.good_use(call, perform(connection, invocation))
+    except Error as error:
+        return agent.failed_use(call, error)
+
+
+def _call_function(call: Planned, definition: Definition, caller: ToolCaller) -> ToolUse:
+    """A function of this program. Whatever it raises is told to the model."""
+    with ThreadPoolExecutor(1, "llmos tool") as thread:
+        future = thread.submit(agent.run_function, definition, call.arguments, caller)
+        error = future.exception()
+    return agent.good_use(call, future.result()) if error is None else agent.failed_function(call, told(error))
