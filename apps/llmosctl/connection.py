@@ -27,7 +27,7 @@ def connected(options: Options) -> Iterator[System]:
     if is_local(endpoint) and not Path(endpoint.removeprefix(IPC)).exists():
         raise Failed(f"no daemon runs at {endpoint}", "llmosctl up", ExitCode.NO_DAEMON)
     try:
-        system = connect(endpoint, _key_of(options))
+        system = connect(endpoint, key_of(options))
     except TryAgain as error:
         raise Failed(error.message, error.hint, ExitCode.NO_DAEMON) from None
     except NotFound as error:
@@ -60,7 +60,8 @@ def tell(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _key_of(options: Options) -> Path:
+def key_of(options: Options) -> Path:
+    """The key file: a home that was named beats the default one, `LLMOS_KEY` both."""
     if options.home_named and not os.environ.get("LLMOS_KEY"):
         return default_key(options.home)
     return default_key()

@@ -20,6 +20,7 @@ from llmos.apps.llmosctl import (
     policy,
     processes,
     security,
+    tools,
     top,
 )
 from llmos.apps.llmosctl.failures import ExitCode, Failed, complain
@@ -62,6 +63,7 @@ for _command in (
     policy.policy,
     ipc.ipc,
     audit.audit,
+    tools.tool,
 ):
     llmosctl.add_command(_command)
 
