@@ -43,6 +43,7 @@ def test_every_field_has_a_kind_and_every_kind_a_field() -> None:
         ("wire", {field.name for field in fields(settings.wire)}),
         ("security", {field.name for field in fields(settings.security)}),
         ("messages", {field.name for field in fields(settings.messages)}),
+        ("tools", {field.name for field in fields(settings.tools)}),
         ("sandbox", {field.name for field in fields(settings.sandbox)}),
     ):
         assert set(KINDS[section]) == names
@@ -57,6 +58,7 @@ def test_every_field_has_a_kind_and_every_kind_a_field() -> None:
         ("scheduler.policy = 3", 1, ("scheduler.policy", "fcfs")),
         ("# first\n[scheduler]\naging_seconds = -1\n", 3, ("scheduler.aging_seconds", "above 0")),
         ('[engine]\nhost_memory = "lots"', 2, ("engine.host_memory", "2GiB")),
+        ("[tools]\nresult_size = 2_000_000", 2, ("tools.result_size", "whole number")),
         ("[engine]\nmax_batch = true", 2, ("engine.max_batch", "whole number")),
         ("[engine]\nthreads = = 3", 2, ("TOML",)),
         ('[wire]\nlisten = "tcp://x"', 2, ("wire.listen", "list")),
