@@ -1,4 +1,4 @@
-"""A client with only pyzmq and msgpack: spawn, append, generate. Usage: plain_client.py ENDPOINT KEY_FILE TEXT"""
+"""A client with only pyzmq and msgpack: spawn, append, generate, list tools. Usage: plain_client.py ENDPOINT KEY_FILE TEXT"""
 
 import sys
 import tomllib
@@ -31,3 +31,4 @@ with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
     call(2, "ctx.append", {"pid": pid, "text": text})
     done = call(3, "gen.generate", {"pid": pid, "sampling": {"max_tokens": 16}, "window": 4})
     print(f"\n{done['finish_reason']}")
+    print("tools", call(4, "tool.list", {})["tools"], file=sys.stderr)
