@@ -104,14 +104,6 @@ def tools_of(wanted: Sequence[Wanted] | None, known: Sequence[ToolInfo], own: st
     return tools
 
 
-def checked_sampling(sampling: SamplingOptions, tools: Sequence[AgentTool], constrain: bool) -> SamplingOptions:
-    """The options of each answer. Constrained, it is a call of one of the tools or an answer in words, as JSON."""
-    options: SamplingOptions = {"max_tokens": DEFAULT_TOKENS, **sampling}
-    if constrain:
-        options["schema"] = {"anyOf": [*map(_call_schema, tools), _ANSWER_SCHEMA]}
-    return options
-
-
 @dataclass(slots=True, eq=False)
 class AgentRun:
     """One loop: `begin`, then for each answer `take`, and `results` of what it asked for, until that is nothing."""
@@ -120,11 +112,14 @@ class AgentRun:
     tools: Sequence[AgentTool]
     max_rounds: int
     max_calls: int
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    constrain: bool = False
     format: ToolFormat = ToolFormat.JSON
     _text: str = ""
     _rounds: int = 0
     _complete: bool = False
     _reason: FinishReason = FinishReason.STOP
+    _repeats: bool = False
     _uses: list[ToolUse] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -141,6 +136,18 @@ class AgentRun:
             for tool in self.tools
         ]
         return append_with_tools(self.pid, [ChatMessage(Role.USER, question)], shown)
+
+    def options(self) -> SamplingOptions:
+        """How the next answer is generated.
+
+        Constrained, it is a call or an answer in words, as JSON; in the last round, and when the model has begun to
+        repeat itself, an answer in words.
+        """
+        options: SamplingOptions = {"max_tokens": DEFAULT_TOKENS, **self.sampling}
+        if self.constrain:
+            last = self._rounds + 1 >= self.max_rounds
+            options["schema"] = _ANSWER_SCHEMA if last or self._repeats else _either_schema(self.tools)
+        return options
 
     def begun(self, appended: Appended) -> None:
         """The kernel has told the model, and in which form."""
@@ -165,6 +172,7 @@ class AgentRun:
     def results(self, uses: Sequence[ToolUse]) -> Invocation[Appended, Appended]:
         """Tells the model what came of its calls, in their order."""
         first = len(self._uses)
+        self._repeats = any(use == before for use in uses for before in self._uses)
         self._uses += uses
         return append_with_tools(
             self.pid,
@@ -216,10 +224,38 @@ def _local(function: Function) -> AgentTool:
     return AgentTool(definition.name, definition.description, msgspec.json.decode(definition.schema), definition)
 
 
-def _call_schema(tool: AgentTool) -> dict[str, object]:
+def _either_schema(tools: Sequence[AgentTool]) -> dict[str, object]:
+    return {
+        "anyOf": [*(_call_schema(tool, number) for number, tool in enumerate(tools)), _ANSWER_SCHEMA],
+        "$defs": {_place(number): _moved(tool.schema, number) for number, tool in enumerate(tools)},
+    }
+
+
+def _place(number: int) -> str:
+    return f"tool{number}"
+
+
+def _moved(schema: Json, number: int) -> Json:
+    """A schema as a part of a larger one: what it refers to is deeper there."""
+    match schema:
+        case dict():
+            return {key: _reference(key, value, number) for key, value in schema.items()}
+        case list():
+            return [_moved(value, number) for value in schema]
+        case _:
+            return schema
+
+
+def _reference(key: str, value: Json, number: int) -> Json:
+    if key == "$ref" and isinstance(value, str) and value.startswith("#"):
+        return f"#/$defs/{_place(number)}{value[1:]}"
+    return _moved(value, number)
+
+
+def _call_schema(tool: AgentTool, number: int) -> dict[str, object]:
     return {
         "type": "object",
-        "properties": {"name": {"const": tool.name}, "arguments": tool.schema},
+        "properties": {"name": {"const": tool.name}, "arguments": {"$ref": f"#/$defs/{_place(number)}"}},
         "required": ["name", "arguments"],
         "additionalProperties": False,
     }

@@ -28,14 +28,15 @@ def run_tools(
 ) -> ToolRun:
     """Ask, let the model call tools until it has answered, and give what came of it."""
     own = perform(connection, security_requests.whoami()).name
-    run = AgentRun(pid, _tools(connection, tools, own), max_rounds, max_calls)
+    run = AgentRun(pid, _tools(connection, tools, own), max_rounds, max_calls, sampling, constrain)
     # Checked before anything is appended: a loop that cannot be had leaves nothing behind.
-    answer = requests.generate(pid, agent.checked_sampling(sampling, run.tools, constrain), 0)
+    answer = requests.generate(pid, run.options(), 0)
     if question is not None:
         run.begun(perform(connection, run.begin(question)))
     while calls := run.take(perform(connection, answer)):
         uses = [_use(connection, pid, own, call) for call in calls]
         perform(connection, run.results(uses))
+        answer = requests.generate(pid, run.options(), 0)
     return run.result()
 
 

@@ -1,4 +1,7 @@
-"""A client with only pyzmq and msgpack: spawn, append, generate, list tools. Usage: plain_client.py ENDPOINT KEY_FILE TEXT"""
+"""A client with only pyzmq and msgpack: spawn, append, generate, list tools.
+
+Usage: plain_client.py ENDPOINT KEY_FILE TEXT
+"""
 
 import sys
 import tomllib

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from enum import Enum
 
 import pytest
 
@@ -130,6 +131,29 @@ def test_the_asynchronous_loop_makes_the_same_calls(roomy: House, calls: list[tu
 
     run = asyncio.run(ask())
     assert run.calls[0].result == str(calls[0][0] + calls[0][1])
+
+
+class Scale(Enum):
+    """A scale."""
+
+    CELSIUS = "celsius"
+    KELVIN = "kelvin"
+
+
+def test_a_constrained_model_writes_nothing_but_calls_that_fit_and_answers(roomy: House) -> None:
+    asked: list[tuple[str, Scale]] = []
+
+    def temperature(city: str, scale: Scale = Scale.CELSIUS) -> str:
+        """Tells the temperature of a city."""
+        asked.append((city, scale))
+        return "21 degrees"
+
+    for question in ("What is the temperature in Paris?", "Call the function temperature for Rome, in kelvin."):
+        process = roomy.spawn()
+        run = process.run_tools(question, tools=[temperature], constrain=True, max_rounds=3, max_tokens=60)
+        assert not [use for use in run.calls if use.failed and use.name == ""]
+        assert run.complete or run.finish_reason is llmos.FinishReason.LENGTH
+    assert all(isinstance(scale, Scale) for _, scale in asked)
 
 
 NO_TOOLS: tuple[Json, ...] = ({"a": 1}, [], [1], [{"type": "function"}], [{"function": {"name": 3}}])

@@ -12,7 +12,8 @@ from llmos.syscalls.abi.messages import Append, Appended, Generated
 from llmos.syscalls.abi.tools import ToolInfo
 from llmos.syscalls.abi.words import FinishReason, Role, ToolFormat, Usage
 from llmos.syscalls.sdk import agent
-from llmos.syscalls.sdk.agent import AgentRun, Planned, ToolUse, tools_of
+from llmos.syscalls.sdk.agent import AgentRun, AgentTool, Planned, ToolUse, tools_of
+from llmos.syscalls.sdk.requests import schema_text
 from llmos.syscalls.sdk.tool_calls import BadCall
 from llmos.syscalls.sdk.tool_definitions import Definition, Json, ToolCaller
 
@@ -122,20 +123,43 @@ def test_a_generation_that_was_ended_ends_the_loop(reason: FinishReason) -> None
     assert (run.result().complete, run.result().finish_reason) == (False, reason)
 
 
+def constrained(tools: Sequence[AgentTool], max_rounds: int = 8) -> AgentRun:
+    """A loop whose answers are constrained."""
+    return AgentRun(7, tools, max_rounds, 32, {"temperature": 0.5}, constrain=True)
+
+
+def branches(run: AgentRun) -> list[list[str]]:
+    """What the next answer may be."""
+    schema = json.loads(schema_text(run.options()["schema"]) or "")
+    return [list(one["properties"]) for one in schema.get("anyOf", [schema])]
+
+
 def test_a_constrained_answer_is_a_call_or_words() -> None:
-    run = run_of()
-    options = agent.checked_sampling({"temperature": 0.5}, run.tools, True)
-    assert options["max_tokens"] == agent.DEFAULT_TOKENS
-    schema = options["schema"]
-    assert isinstance(schema, dict)
-    assert [one["properties"].keys() for one in schema["anyOf"]] == [
-        {"name", "arguments"},
-        {"name", "arguments"},
-        {"answer"},
-    ]
-    assert "schema" not in agent.checked_sampling({}, run.tools, False)
+    run = constrained(run_of().tools)
+    assert (run.options()["max_tokens"], run.options()["temperature"]) == (agent.DEFAULT_TOKENS, 0.5)
+    assert branches(run) == [["name", "arguments"], ["name", "arguments"], ["answer"]]
+    assert "schema" not in run_of().options()
     assert plan(run, '{"answer": "It is 2."}') == ()
     assert run.result().text == "It is 2."
+
+
+def test_a_constrained_model_that_repeats_itself_or_is_in_its_last_round_answers_in_words() -> None:
+    run = constrained(run_of().tools)
+    for told in ([], [ToolUse("add", {"a": 1}, "2")]):
+        assert len(branches(run)) == 3, told
+        run.results([agent.good_use(only(plan(run, CALL)), 2)])
+    assert branches(run) == [["answer"]]
+    assert branches(constrained(run.tools, max_rounds=1)) == [["answer"]]
+
+
+def test_what_a_tools_schema_refers_to_is_found_inside_the_constraint() -> None:
+    nested: Json = {"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"$ref": "#"}}}
+    schema = json.loads(schema_text(constrained([AgentTool("t", "", nested, "bob/t")]).options()["schema"]) or "")
+    assert schema["$defs"]["tool0"] == {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/tool0/$defs/b"}},
+        "$defs": {"b": {"$ref": "#/$defs/tool0"}},
+    }
 
 
 def test_tools_with_one_name_are_told_apart_by_their_owners() -> None:
