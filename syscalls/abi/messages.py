@@ -172,9 +172,7 @@ class Append(Record, frozen=True):
     """Append to the context: exactly one of text, messages and tokens.
 
     `origin` says that it comes from memory, a tool or another process; without one it comes from the caller.
-
-    `tools`, with messages only, is what the model is told that it may call: a JSON array of
-    `{"type": "function", "function": {"name", "description", "parameters"}}`.
+    `tools`, with messages only, are what the model may call: JSON, `[{"type": "function", "function": {...}}, ...]`.
     """
 
     pid: PidField
@@ -186,10 +184,7 @@ class Append(Record, frozen=True):
 
 
 class Appended(Record, frozen=True):
-    """How many tokens an append added, and how long the context is now.
-
-    `tool_format`, after tools, is the form in which the model was told to call them.
-    """
+    """How many tokens were added, how long the context is, and after tools in which form the model calls them."""
 
     tokens: int
     context_tokens: int

@@ -24,6 +24,7 @@ from zmq.utils import z85
 
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi.errors import Cancelled, DeviceError, Error, NotSupported, TryAgain
+from llmos.syscalls.abi.tools import ToolList, Tools
 from llmos.syscalls.abi.words import FinishReason, Record, Usage
 from llmos.syscalls.wire.codec import (
     decode_arguments,
@@ -190,6 +191,8 @@ class EchoKernel:
                 return m.Done()
             case m.ListProcesses():
                 return m.Processes(())
+            case ToolList():
+                return Tools(())
             case m.Nothing() if call == "sys.shutdown":
                 return m.Done()
             case m.Nothing():
