@@ -13,6 +13,7 @@ from llmos.apps.llmosctl import (
     chat,
     doctor,
     encode,
+    files,
     generate,
     ipc,
     lifecycle,
@@ -64,6 +65,7 @@ for _command in (
     ipc.ipc,
     audit.audit,
     tools.tool,
+    files.fs,
 ):
     llmosctl.add_command(_command)
 

@@ -52,6 +52,11 @@ class Home:
         return self.root / "store"
 
     @property
+    def files(self) -> Path:
+        """Files of all principals, and what is kept of them."""
+        return self.root / "files"
+
+    @property
     def settings(self) -> Path:
         """The settings file, if there is one."""
         return self.root / "llmos.toml"

@@ -124,6 +124,20 @@ class SandboxSection:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesSection:
+    """`[files]`: older contents that are kept of a file; bytes (those too), and files and directories, of one owner;
+    what one principal and one process may have open, and how many changes a principal may watch.
+    """
+
+    versions: int = 8
+    quota: int = 1 << 30
+    files: int = 100_000
+    open_files: int = 256
+    process_open_files: int = 64
+    watches: int = 16
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All sections."""
 
@@ -134,6 +148,7 @@ class Settings:
     messages: MessagesSection = MessagesSection()
     tools: ToolsSection = ToolsSection()
     sandbox: SandboxSection = SandboxSection()
+    files: FilesSection = FilesSection()
 
 
 KINDS: Mapping[str, Mapping[str, Kind]] = {
@@ -184,6 +199,14 @@ KINDS: Mapping[str, Mapping[str, Kind]] = {
         "result_size": integer(1, 1 << 20),
     },
     "sandbox": {"runtime": choice("auto", "runc", "runsc")},
+    "files": {
+        "versions": integer(0, 1000),
+        "quota": size(),
+        "files": integer(1, 1 << 24),
+        "open_files": integer(1, 1 << 14),
+        "process_open_files": integer(1, 1 << 14),
+        "watches": integer(1, 1024),
+    },
 }
 
 

@@ -1,8 +1,8 @@
 """Puts the kernel together: the model from its store, the drivers, the core, its shell and the handlers of
 calls.
 
-With `encoders`, the only module of the kernel that knows the drivers. It decides nothing; rules: what can be refused is
-refused before an engine is started.
+With `encoders` and `files`, the only module of the kernel that knows the drivers. It decides nothing; rules: what can
+be refused is refused before an engine is started.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from llmos.drivers.models.store import ModelStore, ResolvedModel
 from llmos.drivers.store.mail import MailDatabase
 from llmos.drivers.text.codec import load_codec
 from llmos.kernel.boot.encoders import open_encoder
+from llmos.kernel.boot.files import Files
 from llmos.kernel.boot.security import Security
 from llmos.kernel.boot.service import EXIT_REFUSED, Boot
 from llmos.kernel.boot.settings import EngineSection, MessagesSection
@@ -62,11 +63,13 @@ class Parts:
     grammars: Grammars
     encoder: EncoderService
     room: MailRoom
+    files: Files
 
     def close(self) -> None:
         """End what runs."""
         self.encoder.close()
         self.shell.close()
+        self.files.close()
         self.grammars.close()
         self.room.close()
 
@@ -101,7 +104,7 @@ class KernelService:
         return owner
 
     def file_of(self, descriptor: int) -> FilePath | None:
-        return None
+        return self._parts.files.table.path_of(descriptor)
 
     def begin(self, security: Security) -> None:
         self._handlers = _handlers(self._boot, self._parts, security)
@@ -140,7 +143,15 @@ def assemble(boot: Boot) -> KernelService:
     launcher = Launcher(_engine_settings(boot.settings.engine, model))
     shell = Shell(boot.loop, kernel, {model.name: Model(launcher, text)})
     grammars = Grammars(boot.loop, {model.name: Checker(model.directory)})
-    return KernelService(boot, Parts(model.name, shell, grammars, open_encoder(boot, store), _mail_room(boot)))
+    parts = Parts(
+        default_model=model.name,
+        shell=shell,
+        grammars=grammars,
+        encoder=open_encoder(boot, store),
+        room=_mail_room(boot),
+        files=Files.open(boot),
+    )
+    return KernelService(boot, parts)
 
 
 def _handlers(boot: Boot, parts: Parts, security: Security) -> Handlers:
@@ -158,6 +169,7 @@ def _handlers(boot: Boot, parts: Parts, security: Security) -> Handlers:
         AuditCalls(boot.loop, membrane, reader, security.audit),
         MailCalls(shell, membrane, parts.room, time.time),
         ToolCalls(shell, membrane, _tool_limits(boot), 1 + secrets.randbits(48)),
+        *parts.files.groups(shell, membrane),
         CallsToCome(),
     )
     return Handlers(group.handlers() for group in groups)

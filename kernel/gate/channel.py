@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from itertools import count
 from typing import Protocol
 
 from llmos.syscalls.abi.errors import Cancelled, Error, TimedOut, TryAgain
@@ -54,12 +55,43 @@ class Outlet(Protocol):
         ...
 
 
+class Bond:
+    """What ends with a connection, beyond its calls."""
+
+    __slots__ = ("_callbacks", "_ended", "_marks")
+
+    def __init__(self) -> None:
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._ended = False
+        self._marks = count()
+
+    def add(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Run `callback` when the connection ends; at once if it has. Returns how to take that back."""
+        if self._ended:
+            callback()
+            return lambda: None
+        mark = next(self._marks)
+        self._callbacks[mark] = callback
+        return lambda: self._forget(mark)
+
+    def end(self) -> None:
+        """The connection has ended. May be called twice."""
+        self._ended = True
+        callbacks, self._callbacks = self._callbacks, {}
+        for callback in callbacks.values():
+            callback()
+
+    def _forget(self, mark: int) -> None:
+        self._callbacks.pop(mark, None)
+
+
 class Channel:
-    """The handler's end of one call."""
+    """The handler's end of one call. `bond` is what a handler may tie to the connection that the call came over."""
 
-    __slots__ = ("_answered", "_credit", "_deaf", "_ending", "_on_credit", "_on_end", "_outlet")
+    __slots__ = ("_answered", "_credit", "_deaf", "_ending", "_on_credit", "_on_end", "_outlet", "bond")
 
-    def __init__(self, outlet: Outlet, credit: int = 0) -> None:
+    def __init__(self, outlet: Outlet, credit: int = 0, bond: Bond | None = None) -> None:
+        self.bond = bond or Bond()
         self._outlet = outlet
         self._credit = credit
         self._answered = False

@@ -18,7 +18,7 @@ import zmq
 
 from llmos.kernel.core.authority import Authorized
 from llmos.kernel.gate.accounts import Account, Strikes
-from llmos.kernel.gate.channel import Channel
+from llmos.kernel.gate.channel import Bond, Channel
 
 
 class Standing(Enum):
@@ -96,6 +96,7 @@ class Client:
     """It knows which server key comes next."""
     standing: Standing = Standing.SERVED
     calls: dict[int, OpenCall] = field(default_factory=dict)
+    bond: Bond = field(default_factory=Bond)
     backlog: deque[Queued] = field(default_factory=deque)
     backlog_bytes: int = 0
 

@@ -23,6 +23,7 @@ from llmos.kernel.gate.post import Post
 from llmos.kernel.gate.recorder import Recorder
 from llmos.kernel.security.membrane import Denied, Membrane
 from llmos.syscalls.abi.errors import DeviceError, Error, InvalidArgument, MessageTooLong, ProtocolError, TryAgain
+from llmos.syscalls.abi.files import FileRead, FileWatch
 from llmos.syscalls.abi.mail import Subscribe
 from llmos.syscalls.abi.messages import Generate
 from llmos.syscalls.abi.table import Call
@@ -59,7 +60,7 @@ class Desk:
         self._bounds = bounds
         self._strike = strike
 
-    def take(self, client: Client, data: bytes, now: float) -> None:
+    def take(self, client: Client, data: bytes | memoryview, now: float) -> None:
         """Handle one frame of a client."""
         try:
             self._open(client, data, now)
@@ -88,7 +89,7 @@ class Desk:
             open_call.channel.end(ending)
             self._close_call(client, id, ending.value)
 
-    def _open(self, client: Client, data: bytes, now: float) -> None:
+    def _open(self, client: Client, data: bytes | memoryview, now: float) -> None:
         frame = codec.decode_request(data)
         match frame:
             case CallFrame():
@@ -152,7 +153,7 @@ class Desk:
                 "the most there may be",
                 "wait for some of them",
             )
-        channel = Channel(_CallOutlet(self, client, frame.id), _first_credit(request))
+        channel = Channel(_CallOutlet(self, client, frame.id), _first_credit(request), client.bond)
         timer = None
         if frame.timeout is not None:
             timer = self._loop.call_later(frame.timeout, channel.end, Ending.TIMED_OUT)
@@ -221,4 +222,5 @@ class _CallOutlet:
 
 
 def _first_credit(request: Record) -> int:
-    return request.window if isinstance(request, Generate | Subscribe | ToolRegister) else 0
+    streams = Generate | Subscribe | ToolRegister | FileRead | FileWatch
+    return request.window if isinstance(request, streams) else 0

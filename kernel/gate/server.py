@@ -54,6 +54,9 @@ _IO_THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
 _AT_ONCE, _TOGETHER = 64, 16
 """Frames handled before others in the loop get their turn, and before answers leave."""
 
+_COPIED = 1 << 14
+"""Bytes of a frame that are rather copied than kept with all that belongs to it."""
+
 _FLUSH_MILLISECONDS = 300
 """How long closing waits for last answers to leave."""
 
@@ -303,7 +306,7 @@ class Gate:
             client.told_key = True
             self._post.send(client, self._ping)
         if len(parts) == 1:
-            self._desk.take(client, parts[0].bytes, self._now)
+            self._desk.take(client, _bytes(parts[0]), self._now)
         else:
             self._desk.refuse(client, NO_CALL, BadFrame(f"a message is one frame, not {len(parts)}"))
 
@@ -338,6 +341,7 @@ class Gate:
         if self._clients.get(client.routing) is client:
             del self._clients[client.routing]
             client.account.connections -= 1
+        client.bond.end()
 
     def _look_after(self) -> None:
         """Find clients that vanished while they wait and keys that expired, and forget what nothing ties to us."""
@@ -353,6 +357,11 @@ class Gate:
             if account.idle(now, self._bounds):
                 del self._accounts[public]
         self._tick = self._loop.call_later(self._bounds.ping_seconds, self._look_after)
+
+
+def _bytes(frame: zmq.Frame) -> bytes | memoryview:
+    """What a frame holds; a large one is not copied, and lives as long as what was read from it."""
+    return frame.buffer if len(frame) > _COPIED else frame.bytes
 
 
 _REVOKED = PermissionDenied(

@@ -10,14 +10,13 @@ import re
 from dataclasses import dataclass
 
 from llmos.kernel.core.principal import check_name
+from llmos.kernel.ports.files import CONTROL, HOMES, LONGEST_COMPONENT
+from llmos.kernel.ports.files import FilePath as FilePath
 from llmos.syscalls.abi.errors import InvalidArgument
 
 TENANT_SIGN = "@"
-HOMES = "/home/"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-_LONGEST_COMPONENT = 255
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +25,6 @@ class OwnedName:
 
     owner: str
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class FilePath:
-    """A path in the home of `owner`; no parts are the home itself."""
-
-    owner: str
-    parts: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{HOMES}{self.owner}/{'/'.join(self.parts)}"
 
 
 def owned_name(text: str, caller: str, what: str) -> OwnedName:
@@ -76,7 +64,7 @@ def _parts(text: str) -> tuple[str, ...]:
 def _check_part(part: str, text: str) -> None:
     if part in ("", ".", ".."):
         raise InvalidArgument(f"{text[:80]!r} has a part that is {part!r}", "write the path without it")
-    if found := _CONTROL.search(part):
+    if found := CONTROL.search(part):
         raise InvalidArgument(f"a path holds the character U+{ord(found[0]):04X}", "leave control characters out")
-    if len(part.encode()) > _LONGEST_COMPONENT:
-        raise InvalidArgument(f"{part[:80]!r}... has more than {_LONGEST_COMPONENT} bytes", "shorter names")
+    if len(part.encode()) > LONGEST_COMPONENT:
+        raise InvalidArgument(f"{part[:80]!r}... has more than {LONGEST_COMPONENT} bytes", "shorter names")

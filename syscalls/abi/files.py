@@ -52,6 +52,8 @@ class Whence(StrEnum):
 class Change(StrEnum):
     """What a watcher is told."""
 
+    WATCHING = "watching"
+    """The first of all: what changes from now on is told."""
     CREATED = "created"
     CHANGED = "changed"
     REMOVED = "removed"
@@ -88,13 +90,14 @@ class FileOpened(Record, frozen=True):
 
 
 class FileRead(Record, frozen=True):
-    """Read up to `length` bytes from where the descriptor stands. With a `window` they come as a stream of chunks,
-    `window` of them at once, to the end of the file or until `length` bytes have come.
+    """Read up to `length` bytes from where the descriptor stands, `MAX_CHUNK` of them at most. With a `window` they
+    come as a stream of chunks, `window` of them at once, to the end of the file or until `length` bytes have come; the
+    reply is then empty.
     """
 
     fd: Descriptor
     length: Count = MAX_CHUNK
-    window: Annotated[int, Meta(ge=0, le=1 << 10)] = 0
+    window: Annotated[int, Meta(ge=0, le=64)] = 0
 
 
 class FileData(Record, frozen=True):
@@ -177,7 +180,9 @@ class FileUnlink(Record, frozen=True):
 
 
 class FileWatch(Record, frozen=True):
-    """Tell what changes at a path and, for a directory, below it. `window` is the first credit, in events."""
+    """Tell what changes at a path and, for a directory, below it, whoever changes it; `watching` comes first. It ends
+    when what is watched is removed or moved away. `window` is the first credit, in events.
+    """
 
     path: Path
     window: Annotated[int, Meta(ge=1, le=1 << 16)] = 64

@@ -101,7 +101,7 @@ CALLS: tuple[Call, ...] = (
     Call("mem.rollback", Subject.MEMORY, mem.MemoryRollback, mem.RolledBack, None, "make an older version the latest"),
     Call("fs.open", Subject.FILE, f.FileOpen, f.FileOpened, None, "open a file"),
     Call("fs.read", Subject.DESCRIPTOR, f.FileRead, f.FileData, f.FileData, "read from an open file"),
-    Call("fs.write", Subject.DESCRIPTOR, f.FileWrite, f.FilePosition, None, "write to an open file", True),
+    Call("fs.write", Subject.DESCRIPTOR, f.FileWrite, f.FilePosition, None, "write to an open file"),
     Call("fs.seek", Subject.DESCRIPTOR, f.FileSeek, f.FilePosition, None, "move in an open file"),
     Call("fs.close", Subject.DESCRIPTOR, f.FileClose, f.FileStat, None, "close an open file"),
     Call("fs.stat", Subject.FILE, f.OnPath, f.FileStat, None, "describe a file"),

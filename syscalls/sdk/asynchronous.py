@@ -21,6 +21,7 @@ from llmos.syscalls.sdk import requests, security_requests
 from llmos.syscalls.sdk.agent import ToolRun, Wanted
 from llmos.syscalls.sdk.asynchronous_agent import run_tools
 from llmos.syscalls.sdk.asynchronous_call import perform
+from llmos.syscalls.sdk.asynchronous_files import AsyncFiles
 from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration
 from llmos.syscalls.sdk.asynchronous_mail import AsyncMessage, AsyncMessages
 from llmos.syscalls.sdk.asynchronous_security import AsyncAudit, AsyncKeys, AsyncPolicy
@@ -71,6 +72,7 @@ class AsyncSystem:
         self.audit = AsyncAudit(connection)
         self.messages = AsyncMessages(connection)
         self.tools = AsyncTools(connection)
+        self.files = AsyncFiles(connection)
 
     async def __aenter__(self) -> AsyncSystem:
         return self

@@ -21,6 +21,7 @@ from llmos.syscalls.sdk import requests, security_requests
 from llmos.syscalls.sdk.agent import ToolRun, Wanted
 from llmos.syscalls.sdk.blocking_agent import run_tools
 from llmos.syscalls.sdk.blocking_call import perform
+from llmos.syscalls.sdk.blocking_files import Files
 from llmos.syscalls.sdk.blocking_generation import Generation
 from llmos.syscalls.sdk.blocking_mail import Message, Messages
 from llmos.syscalls.sdk.blocking_security import Audit, Keys, Policy
@@ -50,6 +51,7 @@ class System:
         self.audit = Audit(connection)
         self.messages = Messages(connection)
         self.tools = Tools(connection)
+        self.files = Files(connection)
 
     def __enter__(self) -> System:
         return self

@@ -21,7 +21,6 @@ import msgspec
 from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType, ValidationError
 
 from llmos.syscalls.abi.errors import Failure, InvalidArgument, MessageTooLong, NotSupported, ProtocolError
-from llmos.syscalls.abi.messages import Done
 from llmos.syscalls.abi.table import BY_NAME, CALLS, Call
 from llmos.syscalls.abi.words import PROTOCOL_VERSION, Record, Seconds
 from llmos.syscalls.wire.frames import (
@@ -72,6 +71,30 @@ class _ToClient(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     next_server: Annotated[str, Meta(min_length=40, max_length=40)] | None = None
 
 
+class _Ok(Struct, frozen=True):
+    """A reply as it leaves: encoded in one go, because it may be large."""
+
+    id: int
+    ok: Record
+
+
+class _Event(Struct, frozen=True):
+    """An event as it leaves."""
+
+    id: int
+    ev: Record
+
+
+class _CallToKernel(Struct, frozen=True, omit_defaults=True):
+    """A call as it leaves."""
+
+    v: int
+    id: int
+    call: str
+    args: Record
+    timeout: float | None = None
+
+
 class _AnyError(Struct, frozen=True):
     """What an error reply must always have, its id, even when it is `NO_CALL`."""
 
@@ -95,7 +118,7 @@ _ARGUMENTS = {call.name: msgspec.msgpack.Decoder(call.request) for call in CALLS
 # --- the kernel's side
 
 
-def decode_request(data: bytes) -> RequestFrame:
+def decode_request(data: bytes | memoryview) -> RequestFrame:
     """Read a client's envelope. Raises `MessageTooLong`, or `BadFrame` with the id if that could be read."""
     _limit(len(data), MAX_FRAME)
     try:
@@ -128,8 +151,7 @@ def find_call(name: str) -> Call:
 
 def encode_ok(id: int, reply: Record) -> bytes:
     """The reply of a call."""
-    ok = _NOTHING if type(reply) is Done else Raw(_ENCODER.encode(reply))
-    return _ENCODER.encode(_ToClient(id=id, ok=ok))
+    return _ENCODER.encode(_Ok(id, reply))
 
 
 def encode_error(id: int, failure: Failure) -> bytes:
@@ -139,7 +161,7 @@ def encode_error(id: int, failure: Failure) -> bytes:
 
 def encode_event(id: int, event: Record) -> bytes:
     """One event of a stream."""
-    return _ENCODER.encode(_ToClient(id=id, ev=Raw(_ENCODER.encode(event))))
+    return _ENCODER.encode(_Event(id, event))
 
 
 def encode_ping(next_server: str | None = None) -> bytes:
@@ -152,8 +174,7 @@ def encode_ping(next_server: str | None = None) -> bytes:
 
 def encode_call(id: int, call: str, request: Record, timeout: float | None = None) -> bytes:
     """A call. Raises `MessageTooLong`."""
-    arguments = Raw(_ENCODER.encode(request))
-    data = _ENCODER.encode(_ToKernel(PROTOCOL_VERSION, id, call, arguments, timeout))
+    data = _ENCODER.encode(_CallToKernel(PROTOCOL_VERSION, id, call, request, timeout))
     _limit(len(data), MAX_FRAME)
     return data
 
@@ -223,7 +244,7 @@ def _limit(size: int, limit: int) -> None:
         raise MessageTooLong(f"a message of {size} bytes; the limit is {limit}", hint)
 
 
-def _refuse(data: bytes, reason: str) -> NoReturn:
+def _refuse(data: bytes | memoryview, reason: str) -> NoReturn:
     try:
         id = _ID.decode(data).id
     except _UNREADABLE:

@@ -35,6 +35,8 @@ KEPT = {
     *("keys/audit.key", "keys/audit-digest.key", "audit", "audit/audit-000000000001.jsonl", "audit/audit.pub"),
     *("store", "store/mail.db"),
     *("audit/head.json", "pids", "policy", "run", "run/lock", "run/llmosd.log"),
+    *("files", "files/.kept", "files/.kept/admin", "files/.kept/admin/temporary", "files/.kept/admin/versions"),
+    *("files/admin", "files/bob", "files/.kept/bob", "files/.kept/bob/temporary", "files/.kept/bob/versions"),
 }
 """All that a home may hold after its daemon has ended."""
 

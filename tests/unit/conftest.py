@@ -1,14 +1,23 @@
-"""Plain clients of a gate for the tests that need them; none is left open."""
+"""Plain clients of a gate, and files on the host, for the tests that need them; nothing is left open."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import zmq
 
+from llmos.drivers.files.resolving import AtOnce, PartByPart
 from llmos.syscalls.wire.keys import Key
+from tests.unit.file_place import Place, new_place
 from tests.unit.gate_house import Client, House
+
+
+@pytest.fixture(params=[AtOnce(), PartByPart()], ids=["openat2", "openat"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Files on the host, over both ways of reaching a directory."""
+    yield from new_place(request.param, tmp_path)
 
 
 @pytest.fixture

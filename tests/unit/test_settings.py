@@ -45,6 +45,7 @@ def test_every_field_has_a_kind_and_every_kind_a_field() -> None:
         ("messages", {field.name for field in fields(settings.messages)}),
         ("tools", {field.name for field in fields(settings.tools)}),
         ("sandbox", {field.name for field in fields(settings.sandbox)}),
+        ("files", {field.name for field in fields(settings.files)}),
     ):
         assert set(KINDS[section]) == names
 
@@ -66,6 +67,8 @@ def test_every_field_has_a_kind_and_every_kind_a_field() -> None:
         ("[messages]\nmailbox_messages = 0", 2, ("messages.mailbox_messages", "from 1")),
         ('[messages]\nkeep_days = "long"', 2, ("messages.keep_days", "a number")),
         ("[messages]\ndead_bytes = -1", 2, ("messages.dead_bytes", "a size")),
+        ("[files]\nversions = -1", 2, ("files.versions", "0 to 1000")),
+        ('[files]\nquota = "much"', 2, ("files.quota", "2GiB")),
     ],
 )
 def test_an_error_names_file_line_and_what_is_allowed(

@@ -9,7 +9,7 @@ from llmos.syscalls.abi.errors import NotSupported
 from llmos.syscalls.abi.table import CALLS
 from llmos.syscalls.abi.words import Record
 
-GROUPS = frozenset({"mem", "fs"})
+GROUPS = frozenset({"mem"})
 
 
 class CallsToCome:

@@ -1,0 +1,1 @@
+"""Files in the file system of the host: a home per owner."""
