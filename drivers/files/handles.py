@@ -14,7 +14,7 @@ import os
 
 from llmos.drivers.files.failures import told
 from llmos.drivers.files.home import Home
-from llmos.drivers.files.publishing import keep_copy, publish, stat_of
+from llmos.drivers.files.publishing import copy_to_temporary, drop_copy, place_copy, publish, stat_of
 from llmos.kernel.ports.files import FilePath
 from llmos.syscalls.abi.errors import InvalidArgument, TryAgain
 from llmos.syscalls.abi.files import FileStat, Whence
@@ -150,17 +150,31 @@ class InPlaceFile(_Standing):
         return self.pread(length)
 
     def write(self, data: bytes) -> int:
+        if not self._appending and not self._changed and self.home.bounds.versions:
+            self._keep()
         # Under the lock: nothing that is kept may be changed because it was replaced in this moment.
         with self.home.lock:
-            if self._severed:
-                raise TryAgain(f"{self.path}: {self._severed} since it was opened", "open it again")
+            self._check()
             if self._appending:
                 self.position = os.fstat(self.file).st_size
-            elif not self._changed:
-                with told(self.path):
-                    keep_copy(self.home, self.path, self.file)
             self._changed = True
             return self.pwrite(data)
+
+    def _keep(self) -> None:
+        """Keep the content as it is before the first change."""
+        self._check()
+        with told(self.path):
+            old = os.fstat(self.file)
+            name = copy_to_temporary(self.home, self.path, self.file)
+            with self.home.lock:
+                if self._severed:
+                    drop_copy(self.home, self.path, name, old.st_size)
+                else:
+                    place_copy(self.home, self.path, name, old)
+
+    def _check(self) -> None:
+        if self._severed:
+            raise TryAgain(f"{self.path}: {self._severed} since it was opened", "open it again")
 
     def sever(self, reason: str) -> None:
         """Write no more."""

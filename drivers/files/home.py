@@ -139,7 +139,7 @@ class Home:
     def _make_room(self, path: FilePath, size: int) -> None:
         """Drop kept contents of a file, oldest first, until so many bytes are free."""
         with self.place(path) as folder:
-            if folder is None:
+            if folder is None or kept.size_in(folder) < size:
                 return
             for number in kept.held_in(folder).numbers:
                 if size <= 0:

@@ -9,7 +9,10 @@ import ctypes
 import os
 import struct
 
-_OPENAT2, _RENAMEAT2 = 437, {"x86_64": 316, "aarch64": 276, "riscv64": 276, "ppc64le": 357, "s390x": 347}
+_OPENAT2, _RENAMEAT2 = (
+    437,
+    {"x86_64": 316, "aarch64": 276, "riscv64": 276, "ppc64le": 357, "s390x": 347, "armv7l": 382, "i686": 353},
+)
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08
 _HOW = struct.Struct("=QQQ")
 _NOREPLACE = 1

@@ -1,7 +1,7 @@
 """How a content takes the place of another, at once and for good, and the other is kept.
 
-It does not know who wrote what. The home's lock is held. Rule: at every moment, and after a crash at any, the name has
-the whole old content or the whole new one.
+It does not know who wrote what. The home's lock is held, but not while contents are copied. Rule: at every moment, and
+after a crash at any, the name has the whole old content or the whole new one.
 """
 
 from __future__ import annotations
@@ -62,14 +62,23 @@ def keeping(home: Home, path: FilePath, parent: int, old: os.stat_result | None)
         _drop_oldest(home, folder)
 
 
-def keep_copy(home: Home, path: FilePath, file: int) -> None:
-    """Keep a copy of the content of an open file, which is about to be changed in place."""
-    found, copied = os.fstat(file), copy_to_temporary(home, path, file)
+def place_copy(home: Home, path: FilePath, name: str, old: os.stat_result) -> None:
+    """Keep a temporary copy of a content that is about to be changed in place; `old` is its file."""
     with home.temporary() as temporary, _made_place(home, path) as folder:
-        os.utime(copied, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=temporary)
-        os.rename(copied, str(kept.held_in(folder).current), src_dir_fd=temporary, dst_dir_fd=folder)
+        os.utime(name, ns=(old.st_atime_ns, old.st_mtime_ns), dir_fd=temporary)
+        os.rename(name, str(kept.held_in(folder).current), src_dir_fd=temporary, dst_dir_fd=folder)
         os.fsync(folder)
         _drop_oldest(home, folder)
+
+
+def drop_copy(home: Home, path: FilePath, name: str, size: int) -> None:
+    """A temporary copy is not needed after all."""
+    with home.temporary() as temporary:
+        try:
+            os.unlink(name, dir_fd=temporary)
+        except FileNotFoundError:
+            return  # it has its place, and the disk failed after that
+    home.grow(path, -size)
 
 
 def copy_to_temporary(home: Home, path: FilePath, source: int) -> str:

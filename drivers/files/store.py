@@ -18,7 +18,15 @@ from llmos.drivers.files.failures import refused, told
 from llmos.drivers.files.handles import InPlaceFile, ReadingFile, ReplacingFile
 from llmos.drivers.files.home import Bounds, Home
 from llmos.drivers.files.layout import DIRECTORY_MODE, FILE_MODE, NEW_FILE, Layout, look, remove_below
-from llmos.drivers.files.publishing import REPLACED, check_regular, copy_to_temporary, keeping, publish, stat_of
+from llmos.drivers.files.publishing import (
+    REPLACED,
+    check_regular,
+    copy_to_temporary,
+    drop_copy,
+    keeping,
+    publish,
+    stat_of,
+)
 from llmos.drivers.files.resolving import Resolver, best_resolver
 from llmos.kernel.ports.files import CONTROL, FilePath, Opened
 from llmos.syscalls.abi.errors import AlreadyExists, DeviceError, InvalidArgument, NotFound
@@ -166,11 +174,17 @@ class HostFiles:
             check_regular(path, _found(home, path))
             with home.place(path) as folder:
                 source = _open_kept(path, version, folder)
+        with told(path):
             try:
-                name = copy_to_temporary(home, path, source)
+                size, name = os.fstat(source).st_size, copy_to_temporary(home, path, source)
             finally:
                 os.close(source)
-            return publish(home, name, path, exclusive=False, entered=False)
+            with home.lock:
+                try:
+                    return publish(home, name, path, exclusive=False, entered=False)
+                except BaseException:
+                    drop_copy(home, path, name, size)
+                    raise
 
 
 # --- opening

@@ -10,6 +10,7 @@ It does not know threads or who is told. Rules:
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -223,7 +224,11 @@ class WatchedTree:
         try:
             with self._home.directory(FilePath(self._home.owner, parts)) as opened:
                 number = host.add_watch(self._inotify, opened, _MASK)
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise LimitExceeded(
+                    "the host watches as many directories as it may", "raise fs.inotify.max_user_watches on the host"
+                ) from None
             if parts == self._top:
                 raise
             return None  # it has gone again, and that will be told

@@ -16,7 +16,7 @@ from llmos.kernel.gate.calls.watches import WatchCalls
 from llmos.kernel.loop.shell import Shell
 from llmos.kernel.security.membrane import Membrane
 
-THREADS = 4
+THREADS = 8
 """That do what touches files. A disk is no faster for more; what waits in one lane holds up none of them."""
 
 
