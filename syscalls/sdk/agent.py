@@ -17,7 +17,7 @@ import msgspec
 from llmos.syscalls.abi.errors import Cancelled, Error, InvalidArgument, LimitExceeded, NoSuchProcess, NotFound
 from llmos.syscalls.abi.messages import Appended, Generated
 from llmos.syscalls.abi.tools import ToolInfo
-from llmos.syscalls.abi.words import ChatMessage, FinishReason, Role, ToolFormat
+from llmos.syscalls.abi.words import ChatMessage, FinishReason, Origin, OriginKind, Role, ToolFormat
 from llmos.syscalls.sdk.requests import Invocation, SamplingOptions
 from llmos.syscalls.sdk.tool_calls import BadCall, FoundCall, calls_in
 from llmos.syscalls.sdk.tool_definitions import Definition, Function, Json, ToolCaller, define
@@ -174,12 +174,15 @@ class AgentRun:
         first = len(self._uses)
         self._repeats = any(use == before for use in uses for before in self._uses)
         self._uses += uses
+        named = {use.name for use in uses}
+        origin = Origin(OriginKind.TOOL, name=named.pop() or None) if len(named) == 1 else None
         return append_with_tools(
             self.pid,
             [
                 ChatMessage(Role.TOOL, use.result, name=use.name or None, tool_call_id=f"call{first + number:05}")
                 for number, use in enumerate(uses)
             ],
+            origin=origin,
         )
 
     def result(self) -> ToolRun:

@@ -9,7 +9,7 @@ import msgspec
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi import tools as t
 from llmos.syscalls.abi.errors import DeviceError, InvalidArgument
-from llmos.syscalls.abi.words import ChatMessage
+from llmos.syscalls.abi.words import ChatMessage, Origin
 from llmos.syscalls.sdk.protocol import GRACE_SECONDS
 from llmos.syscalls.sdk.requests import Invocation, build, itself
 from llmos.syscalls.sdk.tool_definitions import Definition, Json
@@ -62,11 +62,12 @@ def answer_tool(name: str, id: int, result: str | None, error: str | None) -> In
 
 
 def append_with_tools(
-    pid: int, messages: Sequence[ChatMessage], tools: Json = None
+    pid: int, messages: Sequence[ChatMessage], tools: Json = None, origin: Origin | None = None
 ) -> Invocation[m.Appended, m.Appended]:
     """Appends messages, and tells the model what it may call."""
     text = None if tools is None else msgspec.json.encode(tools).decode()
-    return Invocation("ctx.append", build(m.Append, pid=pid, messages=tuple(messages), tools=text), m.Appended, itself)
+    request = build(m.Append, pid=pid, messages=tuple(messages), tools=text, origin=origin)
+    return Invocation("ctx.append", request, m.Appended, itself)
 
 
 def _value(name: str, reply: t.ToolResult) -> Json:

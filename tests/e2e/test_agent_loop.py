@@ -66,6 +66,8 @@ def test_a_model_that_writes_calls_has_them_made_for_it_and_hears_of_the_results
     assert f"<|im_start|>tool\n{a + b}<|im_end|>\n<|im_start|>assistant\n" in text
     assert process.info().tool_calls == len(calls)
     assert run.rounds <= 2
+    spans = process.read().spans
+    assert [span.origin.name for span in spans if span.origin.kind == "tool"][:1] == ["add"]
 
 
 def test_a_question_tells_the_model_its_tools_and_comes_to_an_end(
