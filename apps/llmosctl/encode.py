@@ -28,13 +28,14 @@ def embed(options: Options, texts: tuple[str, ...]) -> None:
 @click.command(cls=Command)
 @texts_argument
 @click.option("--labels", required=True, metavar="A,B...", help="The labels to choose from, with commas between them.")
-@click.option("--template", metavar="TEXT", help="What a label stands for, with {} in its place.")
+@click.option("--template", metavar="TEXT", help="What a label, or with --score a text, becomes, with {} in its place.")
+@click.option("--score", is_flag=True, help="By how likely the language model thinks each label, not by vectors.")
 @pass_options
-def classify(options: Options, texts: tuple[str, ...], labels: str, template: str | None) -> None:
+def classify(options: Options, texts: tuple[str, ...], labels: str, template: str | None, score: bool) -> None:
     """Say which of some labels fits each text."""
     named = tuple(label.strip() for label in labels.split(","))
     with connected(options) as system:
-        found = system.classify(texts, named, template=template)
+        found = system.classify(texts, named, template=template, method="score" if score else "vectors")
     _tell_cut(found.truncated)
     emit(options, list(found), classification_lines(found, named))
 

@@ -11,13 +11,13 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Unpack, overload
+from typing import Literal, Unpack, overload
 
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi import security as s
 from llmos.syscalls.abi.errors import NoSuchProcess
 from llmos.syscalls.abi.words import Limits, Origin, ProcessInfo
-from llmos.syscalls.sdk import requests, security_requests
+from llmos.syscalls.sdk import label_scores, requests, security_requests
 from llmos.syscalls.sdk.agent import ToolRun, Wanted
 from llmos.syscalls.sdk.asynchronous_agent import run_tools
 from llmos.syscalls.sdk.asynchronous_call import perform
@@ -134,9 +134,31 @@ class AsyncSystem:
         model: str | None = None,
         template: str | None = None,
         priority: str = "normal",
+        method: Literal["vectors", "score"] = "vectors",
     ) -> Classifications:
-        """Which of 2 to 64 labels fits each text: `.label`, and `.scores` that sum to 1. `template` has `{}` once."""
+        """Which of 2 to 64 labels fits each text: `.label`, and `.scores` that sum to 1. `template` has `{}` once.
+
+        By vectors of the encoder, where the template makes a sentence of a label; or by how likely a decoder thinks the
+        labels after each text, where the template makes a prompt of the text (slower, `model` is a decoder).
+        """
+        if method == "score":
+            return await self._classify_by_score(texts, labels, model, template, priority)
         return await perform(self._connection, requests.classify(texts, labels, model, template, priority))
+
+    async def _classify_by_score(
+        self, texts: Sequence[str], labels: Sequence[str], model: str | None, template: str | None, priority: str
+    ) -> Classifications:
+        prompts, wanted = label_scores.prompts(texts, labels, template), label_scores.continuations(labels)
+        process = await self.spawn(model=model, name="classify", priority=priority)
+        try:
+            scores = []
+            for prompt in prompts:
+                await process.truncate(0)
+                await process.append(prompt)
+                scores.append(await process.score(wanted))
+            return label_scores.classifications((await process.info()).model, labels, scores)
+        finally:
+            await process.end()
 
     async def info(self) -> m.SystemInfo:
         """The daemon and its engines."""
