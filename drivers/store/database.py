@@ -97,6 +97,22 @@ class Database:
             raise _device_error(error) from None
         return result
 
+    def empty_log(self) -> bool:
+        """Move what was committed into the file, and let the write-ahead log hold nothing; in the calling thread.
+
+        False when somebody still reads what is in it.
+        """
+        try:
+            reader = self._reader()
+            # A connection that has never read does not know that there is a log.
+            reader.execute("select count(*) from sqlite_schema").fetchall()
+            reader.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.BusyError:
+            return False
+        except apsw.Error as error:
+            raise _device_error(error) from None
+        return True
+
     def close(self) -> None:
         """Do what was handed in, then close. No reader may be under way. May be called twice."""
         if self._closed:

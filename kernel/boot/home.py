@@ -89,7 +89,7 @@ def open_home(root: Path) -> Home:
     _ = home.endpoint
     try:
         home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (home.run, home.keys):
+        for folder in (home.run, home.keys, home.store):
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
     except OSError as error:

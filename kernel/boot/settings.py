@@ -117,6 +117,15 @@ class ToolsSection:
 
 
 @dataclass(frozen=True, slots=True)
+class MemorySection:
+    """`[memory]`: what each owner may have in long-term memory, and how much memory the vector indexes may take."""
+
+    items_per_owner: int = 1_000_000
+    bytes_per_owner: int = 4 << 30
+    index_memory: int = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSection:
     """`[sandbox]`."""
 
@@ -147,6 +156,7 @@ class Settings:
     security: SecuritySection = SecuritySection()
     messages: MessagesSection = MessagesSection()
     tools: ToolsSection = ToolsSection()
+    memory: MemorySection = MemorySection()
     sandbox: SandboxSection = SandboxSection()
     files: FilesSection = FilesSection()
 
@@ -197,6 +207,11 @@ KINDS: Mapping[str, Mapping[str, Kind]] = {
         "tools_per_principal": integer(1, 4096),
         "calls_per_principal": integer(1, 1 << 16),
         "result_size": integer(1, 1 << 20),
+    },
+    "memory": {
+        "items_per_owner": integer(1, 1 << 32),
+        "bytes_per_owner": size(),
+        "index_memory": size(),
     },
     "sandbox": {"runtime": choice("auto", "runc", "runsc")},
     "files": {

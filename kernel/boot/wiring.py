@@ -1,8 +1,8 @@
 """Puts the kernel together: the model from its store, the drivers, the core, its shell and the handlers of
 calls.
 
-With `encoders` and `files`, the only module of the kernel that knows the drivers. It decides nothing; rules: what can
-be refused is refused before an engine is started.
+With `encoders`, `files` and `memory`, the only module of the kernel that knows the drivers. It decides nothing; rules:
+what can be refused is refused before an engine is started.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from llmos.drivers.store.mail import MailDatabase
 from llmos.drivers.text.codec import load_codec
 from llmos.kernel.boot.encoders import open_encoder
 from llmos.kernel.boot.files import Files
+from llmos.kernel.boot.memory import MemoryParts, open_memory
 from llmos.kernel.boot.security import Security
 from llmos.kernel.boot.service import EXIT_REFUSED, Boot
 from llmos.kernel.boot.settings import EngineSection, MessagesSection
@@ -33,11 +34,11 @@ from llmos.kernel.gate.calls.embeddings import EmbeddingCalls
 from llmos.kernel.gate.calls.grammars import Grammars
 from llmos.kernel.gate.calls.identity import IdentityCalls
 from llmos.kernel.gate.calls.mail import MailCalls
+from llmos.kernel.gate.calls.memories import MemoryCalls
 from llmos.kernel.gate.calls.policies import PolicyCalls
 from llmos.kernel.gate.calls.processes import ProcessCalls, Sources
 from llmos.kernel.gate.calls.system import Facts, SystemCalls
 from llmos.kernel.gate.calls.table import Handlers
-from llmos.kernel.gate.calls.to_come import CallsToCome
 from llmos.kernel.gate.calls.tools import ToolCalls
 from llmos.kernel.gate.channel import Channel
 from llmos.kernel.gate.mail.room import MailRoom
@@ -64,9 +65,11 @@ class Parts:
     encoder: EncoderService
     room: MailRoom
     files: Files
+    memory: MemoryParts
 
     def close(self) -> None:
         """End what runs."""
+        self.memory.close()
         self.encoder.close()
         self.shell.close()
         self.files.close()
@@ -114,6 +117,7 @@ class KernelService:
         self._shell.on_displaced = security.recorder.displaced
         self._shell.start()
         self._parts.encoder.start()
+        self._parts.memory.upkeep.start()
 
     def _engine_changed(self) -> None:
         """Whoever started us waits until an engine is up; one that never comes up ends us."""
@@ -143,13 +147,16 @@ def assemble(boot: Boot) -> KernelService:
     launcher = Launcher(_engine_settings(boot.settings.engine, model))
     shell = Shell(boot.loop, kernel, {model.name: Model(launcher, text)})
     grammars = Grammars(boot.loop, {model.name: Checker(model.directory)})
+    encoder = open_encoder(boot, store)
+    boot.home.store.mkdir(mode=0o700, exist_ok=True)
     parts = Parts(
         default_model=model.name,
         shell=shell,
         grammars=grammars,
-        encoder=open_encoder(boot, store),
+        encoder=encoder,
         room=_mail_room(boot),
         files=Files.open(boot),
+        memory=open_memory(boot, shell, encoder),
     )
     return KernelService(boot, parts)
 
@@ -163,14 +170,14 @@ def _handlers(boot: Boot, parts: Parts, security: Security) -> Handlers:
     groups = (
         ProcessCalls(shell, membrane, parts.grammars, sources),
         EmbeddingCalls(shell, parts.encoder),
-        SystemCalls(shell, parts.encoder, membrane, facts, (parts.room.metrics,)),
+        SystemCalls(shell, parts.encoder, membrane, facts, parts.memory.store, (parts.room.metrics,)),
+        MemoryCalls(shell, membrane, parts.memory.store, parts.memory.vectors, lambda: secrets.token_hex(8)),
         IdentityCalls(security.keyring, membrane, recorder, gate.revoke, gate.announce_server_key),
         PolicyCalls(boot.loop, security.keeper, membrane, security.keyring, recorder, reader, security.audit),
         AuditCalls(boot.loop, membrane, reader, security.audit),
         MailCalls(shell, membrane, parts.room, time.time),
         ToolCalls(shell, membrane, _tool_limits(boot), 1 + secrets.randbits(48)),
         *parts.files.groups(shell, membrane),
-        CallsToCome(),
     )
     return Handlers(group.handlers() for group in groups)
 
@@ -178,7 +185,6 @@ def _handlers(boot: Boot, parts: Parts, security: Security) -> Handlers:
 def _mail_room(boot: Boot) -> MailRoom:
     """Raises `InvalidArgument` for a damaged store."""
     section = boot.settings.messages
-    boot.home.store.mkdir(mode=0o700, exist_ok=True)
     store = MailDatabase(boot.home.store / "mail.db", _mail_limits(section))
     return MailRoom(boot.loop, store, time.time, section.stream_messages)
 

@@ -55,6 +55,8 @@ class Shell:
         """Called when a process had to give way to one of another principal."""
         self.on_exited: list[Callable[[Pid], None]] = []
         """Called with the pid of every process that has exited."""
+        self.on_forked: list[Callable[[Process, tuple[Pid, ...]], None]] = []
+        """Called with every parent and its new children, which have its context."""
         self._supervisors = {name: Supervisor(loop, model.launcher, self) for name, model in models.items()}
         self._generations: dict[Pid, GenerationInProgress] = {}
         self._exits: dict[Pid, list[OnExit]] = {}
@@ -116,6 +118,11 @@ class Shell:
         self._generations[event.pid] = watcher
         self._perform(effects)
         self._plan_soon()
+
+    def forked(self, parent: Process, children: tuple[Pid, ...]) -> None:
+        """Tell who keeps book about contexts that there are more of one."""
+        for told in self.on_forked:
+            told(parent, children)
 
     def when_exited(self, by: Authorized, pid: Pid, callback: OnExit) -> Callable[[], None]:
         """Call back when a process has exited, and reap it; at once if it has. Returns how to take that back.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         TimedOut,
         TryAgain,
     )
+    from llmos.syscalls.abi.memory import Derived, Forgotten, MemoryRecord, RolledBack
     from llmos.syscalls.abi.messages import (
         Chunk,
         Context,
@@ -89,6 +90,7 @@ _EXPORTS = {
         "TimedOut",
         "TryAgain",
     ),
+    "llmos.syscalls.abi.memory": ("Derived", "Forgotten", "MemoryRecord", "RolledBack"),
     "llmos.syscalls.abi.messages": (
         "Chunk",
         "Context",
@@ -156,12 +158,14 @@ __all__ = [
     "Context",
     "ContextSpan",
     "ContinuationScore",
+    "Derived",
     "DeviceError",
     "EncoderInfo",
     "EngineInfo",
     "Error",
     "ExitStatus",
     "FinishReason",
+    "Forgotten",
     "Generated",
     "Generation",
     "InvalidArgument",
@@ -169,6 +173,7 @@ __all__ = [
     "Letter",
     "LimitExceeded",
     "Limits",
+    "MemoryRecord",
     "Message",
     "MessageTooLong",
     "Metric",
@@ -183,6 +188,7 @@ __all__ = [
     "Process",
     "ProcessInfo",
     "ProtocolError",
+    "RolledBack",
     "SamplingOptions",
     "Signal",
     "State",

@@ -24,6 +24,7 @@ from llmos.syscalls.sdk.asynchronous_call import perform
 from llmos.syscalls.sdk.asynchronous_files import AsyncFiles
 from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration
 from llmos.syscalls.sdk.asynchronous_mail import AsyncMessage, AsyncMessages
+from llmos.syscalls.sdk.asynchronous_memory import AsyncMemory
 from llmos.syscalls.sdk.asynchronous_security import AsyncAudit, AsyncKeys, AsyncPolicy
 from llmos.syscalls.sdk.asynchronous_tools import AsyncTools
 from llmos.syscalls.sdk.connection import Connection, open_connection
@@ -73,6 +74,7 @@ class AsyncSystem:
         self.messages = AsyncMessages(connection)
         self.tools = AsyncTools(connection)
         self.files = AsyncFiles(connection)
+        self.memory = AsyncMemory(connection)
 
     async def __aenter__(self) -> AsyncSystem:
         return self

@@ -24,6 +24,7 @@ from llmos.syscalls.sdk.blocking_call import perform
 from llmos.syscalls.sdk.blocking_files import Files
 from llmos.syscalls.sdk.blocking_generation import Generation
 from llmos.syscalls.sdk.blocking_mail import Message, Messages
+from llmos.syscalls.sdk.blocking_memory import Memory
 from llmos.syscalls.sdk.blocking_security import Audit, Keys, Policy
 from llmos.syscalls.sdk.blocking_tools import Tools
 from llmos.syscalls.sdk.connection import Connection, open_connection
@@ -52,6 +53,7 @@ class System:
         self.messages = Messages(connection)
         self.tools = Tools(connection)
         self.files = Files(connection)
+        self.memory = Memory(connection)
 
     def __enter__(self) -> System:
         return self

@@ -33,7 +33,7 @@ USER = "bob"
 KEPT = {
     *("keys", "keys/admin.key", "keys/bob.key", "keys/principals.toml", "keys/server.key", "keys/server.pub"),
     *("keys/audit.key", "keys/audit-digest.key", "audit", "audit/audit-000000000001.jsonl", "audit/audit.pub"),
-    *("store", "store/mail.db"),
+    *("store", "store/mail.db", "store/memory.db"),
     *("audit/head.json", "pids", "policy", "run", "run/lock", "run/llmosd.log"),
     *("files", "files/.kept", "files/.kept/admin", "files/.kept/admin/temporary", "files/.kept/admin/versions"),
     *("files/admin", "files/bob", "files/.kept/bob", "files/.kept/bob/temporary", "files/.kept/bob/versions"),
@@ -102,6 +102,14 @@ class Daemon:
             assert "Traceback" not in self.log, self.log
         finally:
             self.destroy()
+
+    def kill(self) -> None:
+        """End it as a crash would; what it has started ends by itself. The home stays."""
+        family = self.family()
+        self.process.kill()
+        self.process.wait()
+        _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
+        assert not alive, f"the daemon was killed, these live on: {alive}"
 
     def destroy(self) -> None:
         """Take away whatever is still there, home included; may be called twice."""

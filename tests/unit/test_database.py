@@ -62,6 +62,16 @@ def test_work_that_raises_is_undone_alone(tmp_path: Path) -> None:
     database.close()
 
 
+def test_the_log_can_be_emptied_into_the_file(tmp_path: Path) -> None:
+    database, log = Database(tmp_path / "store.db", SCHEMA), tmp_path / "store.db-wal"
+    put(database, 1)
+    assert log.stat().st_size > 0
+    assert database.empty_log()
+    assert log.stat().st_size == 0
+    assert numbers(database) == [1]
+    database.close()
+
+
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
     database = Database(tmp_path / "store.db", SCHEMA)
     with pytest.raises(DeviceError, match="readonly"):

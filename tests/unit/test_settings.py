@@ -44,6 +44,7 @@ def test_every_field_has_a_kind_and_every_kind_a_field() -> None:
         ("security", {field.name for field in fields(settings.security)}),
         ("messages", {field.name for field in fields(settings.messages)}),
         ("tools", {field.name for field in fields(settings.tools)}),
+        ("memory", {field.name for field in fields(settings.memory)}),
         ("sandbox", {field.name for field in fields(settings.sandbox)}),
         ("files", {field.name for field in fields(settings.files)}),
     ):
@@ -62,6 +63,8 @@ def test_every_field_has_a_kind_and_every_kind_a_field() -> None:
         ("[tools]\nresult_size = 2_000_000", 2, ("tools.result_size", "whole number")),
         ("[engine]\nmax_batch = true", 2, ("engine.max_batch", "whole number")),
         ("[engine]\nthreads = = 3", 2, ("TOML",)),
+        ("[memory]\nitems_per_owner = 0", 2, ("memory.items_per_owner", "from 1")),
+        ('[memory]\nindex_memory = "much"', 2, ("memory.index_memory", "2GiB")),
         ('[wire]\nlisten = "tcp://x"', 2, ("wire.listen", "list")),
         ("engine = 3", 1, ("engine",)),
         ("[messages]\nmailbox_messages = 0", 2, ("messages.mailbox_messages", "from 1")),

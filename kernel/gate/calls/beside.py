@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from llmos.kernel.core.authority import Authorized
@@ -58,6 +58,13 @@ def in_loop(
 ) -> None:
     """Run a coroutine of the loop's, then `then` with its result; it is not given up when nobody listens any more."""
     _finish(loop.create_task(work), then, channel)
+
+
+def in_threads(
+    loop: asyncio.AbstractEventLoop, work: Future[Result], then: Callable[[Result], None], channel: Channel
+) -> None:
+    """Go on in the loop with what another thread does; it is not given up when nobody listens any more."""
+    _finish(asyncio.wrap_future(work, loop=loop), then, channel)
 
 
 def _finish(future: asyncio.Future[Result], then: Callable[[Result], None], channel: Channel) -> None:

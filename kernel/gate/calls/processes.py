@@ -134,6 +134,7 @@ class ProcessCalls:
             )
         children = tuple(self._sources.next_pid() for _ in range(request.count))
         self._shell.perform(by, ev.Fork(parent.pid, children))
+        self._shell.forked(parent, children)
         channel.reply(m.Forked(children))
 
     def signal(self, by: Authorized, request: m.SendSignal, channel: Channel) -> None:

@@ -16,10 +16,13 @@ from msgspec.structs import replace
 from llmos.kernel.core import events as ev
 from llmos.kernel.core import views
 from llmos.kernel.core.authority import Authorized
+from llmos.kernel.gate.calls.beside import in_threads
 from llmos.kernel.gate.calls.handler import Handler, row
+from llmos.kernel.gate.calls.memory_upkeep import memory_metrics
 from llmos.kernel.gate.channel import Channel, Ending
 from llmos.kernel.loop.encoder import EncoderService
 from llmos.kernel.loop.shell import Shell
+from llmos.kernel.ports.memory import MemoryReader, Usage
 from llmos.kernel.security.membrane import Membrane
 from llmos.kernel.security.objects import SYSTEM_TARGET
 from llmos.syscalls.abi import messages as m
@@ -47,8 +50,10 @@ class SystemCalls:
         encoder: EncoderService,
         membrane: Membrane,
         facts: Facts,
+        memory: MemoryReader,
         meters: Sequence[Callable[[], tuple[m.Metric, ...]]] = (),
     ) -> None:
+        self._memory = memory
         self._shell = shell
         self._encoder = encoder
         self._kernel = shell.kernel
@@ -89,8 +94,12 @@ class SystemCalls:
         )
 
     def metrics(self, by: Authorized, request: m.Nothing, channel: Channel) -> None:
-        further = (metric for meter in self._meters for metric in meter())
-        channel.reply(m.Metrics((*views.metrics(self._kernel), *self._encoder.metrics, *further)))
+        def reply(usage: Usage) -> None:
+            further = (metric for meter in self._meters for metric in meter())
+            own = (*views.metrics(self._kernel), *self._encoder.metrics, *further)
+            channel.reply(m.Metrics((*own, *memory_metrics(usage))))
+
+        in_threads(self._shell.loop, self._memory.usage(), reply, channel)
 
     def drain(self, by: Authorized, request: m.Drain, channel: Channel) -> None:
         self._shell.perform(by, ev.SetDraining(not request.off))

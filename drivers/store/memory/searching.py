@@ -1,0 +1,146 @@
+"""Finding items: by words, by meaning, and both fused by the reciprocal of their ranks.
+
+Cormack, Clarke, Büttcher, Reciprocal rank fusion outperforms Condorcet and individual rank learning methods, SIGIR
+2009: an item's score is the sum of 1 / (60 + rank) over the lists that have it.
+
+Filters hold for all that is found: few that may fit are ranked exactly; of many, more and more of the nearest are
+looked at until enough of them fit, and at last all that fit are ranked exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+import apsw
+import numpy as np
+from msgspec.structs import replace
+
+from llmos.drivers.store.memory.fetching import numbers
+from llmos.drivers.store.memory.filters import Condition, among, condition_of, few_that_may_fit, in_space
+from llmos.drivers.store.memory.lineage import note_readings
+from llmos.drivers.store.memory.rows import Found, load
+from llmos.drivers.store.memory.vector_index import Floats, VectorIndex
+from llmos.drivers.store.memory.vectors import Encoder, encoder_in_use
+from llmos.drivers.store.memory.words import Hit, rank_by_words
+from llmos.kernel.ports.memory import Question
+from llmos.syscalls.abi.memory import MemoryRecord, SearchMode
+
+FUSION_RANK = 60
+DEPTH = 100
+"""How many of each list are fused, at least."""
+
+_MOST_NEAREST = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a search looks: a namespace, about how many items that has, and the encoder whose vectors it compares."""
+
+    space: int
+    items: int
+    encoder: Encoder | None
+
+
+def place_of(connection: apsw.Connection, question: Question) -> Place | None:
+    """None when the namespace has nothing; no encoder without a vector, or with one of another encoder."""
+    row = connection.execute("select id, items from spaces where name = ?", (question.namespace,)).fetchone()
+    if row is None:
+        return None
+    encoder = encoder_in_use(connection)
+    vector = question.vector
+    known = encoder is not None and vector is not None and encoder.fingerprint == vector.fingerprint
+    return Place(int(row[0]), int(row[1]), encoder if known else None)
+
+
+def rank(
+    connection: apsw.Connection, question: Question, place: Place, index: VectorIndex | None, now: float
+) -> list[Hit]:
+    """What fits, best first; at least `limit` when there are so many."""
+    condition = condition_of(connection, place.space, question.where, now)
+    depth = max(DEPTH, question.limit)
+    match question.mode:
+        case SearchMode.TEXT:
+            return rank_by_words(connection, place.space, question.query, condition, question.limit)
+        case SearchMode.VECTOR:
+            return _by_meaning(connection, question, place, index, condition, question.limit)
+        case SearchMode.HYBRID:
+            words = rank_by_words(connection, place.space, question.query, condition, depth)
+            return fuse(words, _by_meaning(connection, question, place, index, condition, depth))
+        case _:
+            assert_never(question.mode)
+
+
+def fuse(*lists: list[Hit]) -> list[Hit]:
+    """Fuse ranked lists by reciprocal rank."""
+    scores: dict[int, float] = {}
+    for hits in lists:
+        for place, hit in enumerate(hits, 1):
+            scores[hit.revision] = scores.get(hit.revision, 0.0) + 1 / (FUSION_RANK + place)
+    return sorted(
+        (Hit(revision, score) for revision, score in scores.items()), key=lambda hit: (-hit.score, hit.revision)
+    )
+
+
+def take(
+    connection: apsw.Connection, question: Question, place: Place, hits: list[Hit], now: float
+) -> tuple[MemoryRecord, ...]:
+    """The records of the best, as they are now; what was forgotten or replaced meanwhile is passed over."""
+    condition = condition_of(connection, place.space, question.where, now)
+    found: list[Found] = []
+    for first in range(0, len(hits), question.limit):
+        found += load(connection, [hit.revision for hit in hits[first : first + question.limit]], condition)
+        if len(found) >= question.limit:
+            break
+    found = found[: question.limit]
+    if question.context is not None:
+        note_readings(connection, question.context, (one.revision for one in found), now)
+    scores = {hit.revision: hit.score for hit in hits}
+    return tuple(replace(one.record, score=scores[one.revision]) for one in found)
+
+
+def _by_meaning(
+    connection: apsw.Connection,
+    question: Question,
+    place: Place,
+    index: VectorIndex | None,
+    condition: Condition,
+    depth: int,
+) -> list[Hit]:
+    if index is None or question.vector is None:
+        return []
+    vector = np.frombuffer(question.vector.vector(0), dtype="<f4").astype(np.float32)
+    few = few_that_may_fit(connection, place.space, question.where)
+    if few is not None:
+        return _exactly(connection, place, index, vector, condition, depth)
+    count = 4 * depth if question.where else depth
+    while count <= _MOST_NEAREST:
+        with index.lock:
+            hits, whole = index.nearest(vector, count), count >= len(index)
+        fitting = _fitting(connection, hits, condition)
+        if len(fitting) >= depth or whole:
+            return fitting[:depth]
+        count *= 4
+    return _exactly(connection, place, index, vector, condition, depth)
+
+
+def _exactly(
+    connection: apsw.Connection,
+    place: Place,
+    index: VectorIndex,
+    vector: Floats,
+    condition: Condition,
+    depth: int,
+) -> list[Hit]:
+    """The best of all that fit."""
+    whole = in_space(place.space, condition)
+    revisions = numbers(connection, f"select i.latest from items i where {whole.sql}", whole.bindings)
+    with index.lock:
+        return index.nearest_among(vector, revisions, depth)
+
+
+def _fitting(connection: apsw.Connection, hits: list[Hit], condition: Condition) -> list[Hit]:
+    wanted = among([hit.revision for hit in hits])
+    sql = f"select i.latest from items i where {wanted.sql} and {condition.sql}"
+    fit = set(numbers(connection, sql, (*wanted.bindings, *condition.bindings)))
+    return [hit for hit in hits if hit.revision in fit]
