@@ -23,6 +23,7 @@ BENCHMARKS = {
     "null_call": "a call that does nothing, against a bare ZeroMQ echo",
     "messages": "messages sent, received and acknowledged, against a bare SQLite database with the same durability",
     "files": "bytes of a file that are read and written, against bare messages over the same kind of socket",
+    "memory": "recall and latency of a search in long-term memory, against brute force",
     "policy": "a decision of the policy, remembered and anew, with 10 to 10,000 rules",
     "fuzz": "a million inputs for what reads bytes of strangers: crashes, hangs, growth of memory",
     "attack": "null calls while a hundred clients that must not get in try at full speed, against a quiet daemon",

@@ -35,6 +35,7 @@ from llmos.kernel.gate.calls.grammars import Grammars
 from llmos.kernel.gate.calls.identity import IdentityCalls
 from llmos.kernel.gate.calls.mail import MailCalls
 from llmos.kernel.gate.calls.memories import MemoryCalls
+from llmos.kernel.gate.calls.memory_origins import MemoryOrigins
 from llmos.kernel.gate.calls.policies import PolicyCalls
 from llmos.kernel.gate.calls.processes import ProcessCalls, Sources
 from llmos.kernel.gate.calls.system import Facts, SystemCalls
@@ -168,7 +169,7 @@ def _handlers(boot: Boot, parts: Parts, security: Security) -> Handlers:
     sources = Sources(parts.default_model, boot.pids.allocate, lambda: secrets.randbits(63))
     facts = Facts(boot.version, str(boot.home.root), time.time(), lambda: boot.stop(0))
     groups = (
-        ProcessCalls(shell, membrane, parts.grammars, sources),
+        ProcessCalls(shell, membrane, parts.grammars, MemoryOrigins(shell, membrane, parts.memory.store), sources),
         EmbeddingCalls(shell, parts.encoder),
         SystemCalls(shell, parts.encoder, membrane, facts, parts.memory.store, (parts.room.metrics,)),
         MemoryCalls(shell, membrane, parts.memory.store, parts.memory.vectors, lambda: secrets.token_hex(8)),

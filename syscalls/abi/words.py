@@ -161,8 +161,8 @@ class OriginKind(StrEnum):
 class Origin(Record, frozen=True):
     """Where a part of a context comes from. `by` is the principal who appended it.
 
-    `name` is the tool or the namespace of memory, `id` and `version` the item of memory, `pid` the other process: these
-    are what whoever appended it says, and the kernel says the rest.
+    `name` is the tool or the namespace of memory, `id` and `version` the item of memory, `pid` the other process. The
+    item is one that the caller may read, and counts as read by the process; the rest is what the caller says.
     """
 
     kind: OriginKind

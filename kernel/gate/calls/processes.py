@@ -14,6 +14,7 @@ from llmos.kernel.gate.calls.contexts import append, encode_then, origin_of, rea
 from llmos.kernel.gate.calls.generations import generate
 from llmos.kernel.gate.calls.grammars import Grammars
 from llmos.kernel.gate.calls.handler import Handler, row
+from llmos.kernel.gate.calls.memory_origins import MemoryOrigins
 from llmos.kernel.gate.calls.scores import score
 from llmos.kernel.gate.channel import Channel, Ending
 from llmos.kernel.loop.shell import Shell
@@ -40,8 +41,11 @@ class Sources:
 class ProcessCalls:
     """One method per call."""
 
-    def __init__(self, shell: Shell, membrane: Membrane, grammars: Grammars, sources: Sources) -> None:
+    def __init__(
+        self, shell: Shell, membrane: Membrane, grammars: Grammars, origins: MemoryOrigins, sources: Sources
+    ) -> None:
         self._shell = shell
+        self._origins = origins
         self._grammars = grammars
         self._kernel = shell.kernel
         self._membrane = membrane
@@ -188,7 +192,7 @@ class ProcessCalls:
     # --- ctx
 
     def append(self, by: Authorized, request: m.Append, channel: Channel) -> None:
-        append(by, self._shell, request, channel)
+        self._origins.resolve(by, request, lambda known: append(by, self._shell, known, channel), channel)
 
     def read(self, by: Authorized, request: m.OnProcess, channel: Channel) -> None:
         read(by, self._shell, Pid(request.pid), channel)
