@@ -1,4 +1,4 @@
-"""A client with only pyzmq and msgpack: spawn, append, generate, list tools.
+"""A client with only pyzmq and msgpack: spawn, append, generate, list tools, remember.
 
 Usage: plain_client.py ENDPOINT KEY_FILE TEXT
 """
@@ -35,3 +35,7 @@ with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
     done = call(3, "gen.generate", {"pid": pid, "sampling": {"max_tokens": 16}, "window": 4})
     print(f"\n{done['finish_reason']}")
     print("tools", call(4, "tool.list", {})["tools"], file=sys.stderr)
+    item = call(5, "mem.put", {"text": text, "metadata": {"by": "a plain client"}})
+    found = call(6, "mem.search", {"query": text, "limit": 1, "where": [{"key": "by", "values": ["a plain client"]}]})
+    print("found", str(item["id"]) in str(found["records"]), file=sys.stderr)
+    call(7, "mem.forget", {"id": item["id"]})

@@ -111,7 +111,7 @@ def test_a_client_of_thirty_lines_spawns_appends_and_generates(roomy: House, tcp
     text, _, reason = done.stdout.rstrip("\n").rpartition("\n")
     assert text.strip()
     assert reason == "length"
-    assert done.stderr == "tools []\n"
+    assert done.stderr == "tools []\nfound True\n"
     for info in roomy.system.processes():
         if info.pid not in before:
             roomy.own(roomy.system.process(info.pid))
