@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from llmos.drivers.store.memory.filters import FEW
+from llmos.drivers.store.memory.frequencies import Frequencies
 from llmos.drivers.store.memory.searching import FUSION_RANK, fuse
 from llmos.drivers.store.memory.words import Hit, words_of
 from llmos.syscalls.abi.errors import InvalidArgument
@@ -194,3 +196,21 @@ def test_a_search_for_a_process_remembers_what_it_found(house: House) -> None:
     assert len(house.rollback("a", 1).traces) == 1
     assert house.search("dogs", namespace="alice/none", pid=7) == []
     assert house.listed(namespace=NOTES) == ["a"]
+
+
+def test_a_number_of_a_large_namespace_is_kept_until_it_has_grown_but_a_new_word_is_seen_at_once() -> None:
+    connection, frequencies = apsw.Connection(":memory:"), Frequencies()
+    connection.execute("create table word_counts(term text, doc integer)")
+    assert frequencies.of(connection, "1_new", 5_000) == 0
+    connection.execute("insert into word_counts values('1_new', 3)")
+    assert frequencies.of(connection, "1_new", 5_000) == 3
+    connection.execute("update word_counts set doc = 400")
+    assert frequencies.of(connection, "1_new", 5_100) == 3
+    assert frequencies.of(connection, "1_new", 6_000) == 400
+    assert Frequencies().of(connection, "1_new", 10) == 400
+
+
+def test_of_a_long_query_the_rarest_words_decide(house: House) -> None:
+    house.fill(300, "the same words in every text", {})
+    rare = house.put("the same words, and a zeppelin", "rare")
+    assert house.ids("the same words in every text and a zeppelin", SearchMode.TEXT)[0] == rare.id

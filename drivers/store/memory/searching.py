@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from llmos.drivers.store.memory.fetching import numbers
 from llmos.drivers.store.memory.filters import Condition, among, condition_of, few_that_may_fit, in_space
+from llmos.drivers.store.memory.frequencies import Frequencies
 from llmos.drivers.store.memory.lineage import note_readings
 from llmos.drivers.store.memory.rows import Found, load
 from llmos.drivers.store.memory.vector_index import Floats, VectorIndex
@@ -27,7 +28,7 @@ from llmos.kernel.ports.memory import Question
 from llmos.syscalls.abi.memory import MemoryRecord, SearchMode
 
 FUSION_RANK = 60
-DEPTH = 100
+DEPTH = 50
 """How many of each list are fused, at least."""
 
 _MOST_NEAREST = 4_096
@@ -54,18 +55,23 @@ def place_of(connection: apsw.Connection, question: Question) -> Place | None:
 
 
 def rank(
-    connection: apsw.Connection, question: Question, place: Place, index: VectorIndex | None, now: float
+    connection: apsw.Connection,
+    question: Question,
+    place: Place,
+    index: VectorIndex | None,
+    frequencies: Frequencies,
+    now: float,
 ) -> list[Hit]:
     """What fits, best first; at least `limit` when there are so many."""
     condition = condition_of(connection, place.space, question.where, now)
     depth = max(DEPTH, question.limit)
     match question.mode:
         case SearchMode.TEXT:
-            return rank_by_words(connection, place.space, question.query, condition, question.limit)
+            return rank_by_words(connection, place.space, question.query, condition, question.limit, frequencies)
         case SearchMode.VECTOR:
             return _by_meaning(connection, question, place, index, condition, question.limit)
         case SearchMode.HYBRID:
-            words = rank_by_words(connection, place.space, question.query, condition, depth)
+            words = rank_by_words(connection, place.space, question.query, condition, depth, frequencies)
             return fuse(words, _by_meaning(connection, question, place, index, condition, depth))
         case _:
             assert_never(question.mode)

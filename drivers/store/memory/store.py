@@ -19,6 +19,7 @@ from llmos.drivers.store.database import Database
 from llmos.drivers.store.memory import lineage, reading, searching, vectors, writing
 from llmos.drivers.store.memory.changes import Done
 from llmos.drivers.store.memory.filters import check_filters
+from llmos.drivers.store.memory.frequencies import Frequencies
 from llmos.drivers.store.memory.futures import done, then
 from llmos.drivers.store.memory.indexes import Indexes, one_thread_each
 from llmos.drivers.store.memory.quotas import DEFAULT_QUOTAS, Quotas
@@ -45,6 +46,7 @@ class MemoryStore:
         self._quotas = quotas
         self._indexes = Indexes(self._database, index_bytes)
         self._threads = ThreadPoolExecutor(SEARCHERS, "memory search", one_thread_each)
+        self._frequencies = Frequencies()
         self._readers = self._database.read(lineage.readers)
         self._log_full = False
         """Something that was erased may still be in the write-ahead log."""
@@ -133,7 +135,7 @@ class MemoryStore:
         self, question: Question, place: searching.Place, index: VectorIndex | None, now: float
     ) -> Future[MemoryRecords]:
         def work(connection: apsw.Connection) -> tuple[MemoryRecord, ...] | Future[tuple[MemoryRecord, ...]]:
-            hits = searching.rank(connection, question, place, index, now)
+            hits = searching.rank(connection, question, place, index, self._frequencies, now)
             if question.context is None:
                 return searching.take(connection, question, place, hits, now)
             return self._look(

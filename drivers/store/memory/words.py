@@ -4,7 +4,8 @@ Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 
 own `bm25`. That one counts over all rows of the table; here every word is indexed under its namespace (`12_word`), so
 that neither ranks nor times depend on what others have stored, and nothing that a user writes is a query of FTS5.
 Rules: words are runs of letters and digits without regard to case and accents; a Chinese or Japanese character is a
-word; a word that more than a quarter of the namespace has is left out when there are rarer ones.
+word. Of a long query the rarest words decide: a word that more than a quarter of the namespace has is left out when
+there are rarer ones, and so are the commonest when there are too many texts to look at.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ import unicodedata
 from dataclasses import dataclass
 
 import apsw
+import numpy as np
+import numpy.typing as npt
 
-from llmos.drivers.store.memory.filters import Condition
+from llmos.drivers.store.memory.filters import Condition, among
+from llmos.drivers.store.memory.frequencies import Frequencies
 
 MOST_QUERY_WORDS = 64
 _TOO_COMMON = 4
@@ -24,6 +28,11 @@ _K1, _B = 1.2, 0.75
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+")
 _LONGEST_WORD = 64
+_MOST_PLACES = 8_192
+"""Texts that have words of a query, word by word, that are looked at: the rarest words first."""
+
+_CANDIDATES = 4
+"""Candidates for each result: the best without regard to the lengths of texts hold the best with it, nearly always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +68,79 @@ def forget_words(connection: apsw.Connection, revision: int) -> None:
     connection.execute("delete from words where rowid = ?", (revision,))
 
 
-def rank_by_words(connection: apsw.Connection, space: int, query: str, condition: Condition, depth: int) -> list[Hit]:
-    """The best of a namespace's latest revisions that fit."""
-    terms = _terms(connection, space, query)
+def rank_by_words(
+    connection: apsw.Connection, space: int, query: str, condition: Condition, depth: int, frequencies: Frequencies
+) -> list[Hit]:
+    """The best of a namespace's latest revisions that fit; more and more candidates are looked at until enough do."""
+    terms = _terms(connection, space, query, frequencies)
     if not terms:
         return []
+    count = _CANDIDATES * depth
+    while True:
+        candidates = _candidates(connection, space, terms, count)
+        hits = _ranked(connection, space, terms, candidates, condition, depth)
+        if len(hits) >= depth or len(candidates) < count:
+            return hits
+        count *= 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Revisions `[n]` that have words of the query, and how often each has each of them: `[terms, n]`."""
+
+    revisions: npt.NDArray[np.int64]
+    frequencies: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.revisions)
+
+
+def _candidates(connection: apsw.Connection, space: int, terms: list[_Term], count: int) -> _Candidates:
+    """The best without regard to how long texts are: that needs nothing but the full-text index."""
+    places = [_places(connection, _token(space, term.word)) for term in terms]
+    revisions = np.unique(np.concatenate(places))
+    frequencies = np.zeros((len(terms), len(revisions)))
+    for row, found in zip(frequencies, places, strict=True):
+        np.add.at(row, np.searchsorted(revisions, found), 1)
+    scores = _weights(terms) @ (frequencies * (_K1 + 1) / (frequencies + _K1))
+    best = np.lexsort((revisions, -scores))[:count]
+    return _Candidates(revisions[best], frequencies[:, best])
+
+
+def _places(connection: apsw.Connection, token: str) -> npt.NDArray[np.int64]:
+    """The revisions that have a word, once for each time that they have it."""
+    rows = connection.execute("select doc from word_places where term = ?", (token,))
+    return np.fromiter((doc for (doc,) in rows), dtype=np.int64)
+
+
+def _ranked(
+    connection: apsw.Connection,
+    space: int,
+    terms: list[_Term],
+    candidates: _Candidates,
+    condition: Condition,
+    depth: int,
+) -> list[Hit]:
+    """The best of the candidates that fit, by the whole formula."""
     (row,) = connection.execute("select max(1.0, words * 1.0 / max(1, items)) from spaces where id = ?", (space,))
-    places = " union all ".join(
-        "select doc, ? as weight, count(*) as n from word_places where term = ? group by doc" for _ in terms
+    mean, wanted = float(row[0]), among(candidates.revisions.tolist())
+    lengths = dict(
+        connection.execute(
+            f"select i.latest, v.words from items i join versions v on v.revision = i.latest "
+            f"where {wanted.sql} and {condition.sql}",
+            (*wanted.bindings, *condition.bindings),
+        )
     )
-    values = [value for term in terms for value in (term.weight, _token(space, term.word))]
-    rows = connection.execute(
-        f"""select i.latest, sum(p.weight * p.n * {_K1 + 1} / (p.n + {_K1} * ({1 - _B} + {_B} * v.words / ?))) as score
-            from ({places}) p join items i on i.latest = p.doc join versions v on v.revision = p.doc
-            where {condition.sql} group by p.doc order by score desc, p.doc limit ?""",
-        (row[0], *values, *condition.bindings, depth),
-    )
-    return [Hit(revision, score) for revision, score in rows]
+    fit = np.array([revision in lengths for revision in candidates.revisions.tolist()], dtype=np.bool_)
+    revisions, frequencies = candidates.revisions[fit], candidates.frequencies[:, fit]
+    ground = _K1 * (1 - _B + _B * np.array([lengths[revision] for revision in revisions.tolist()]) / mean)
+    scores = _weights(terms) @ (frequencies * (_K1 + 1) / (frequencies + ground))
+    best = np.lexsort((revisions, -scores))[:depth].tolist()
+    return [Hit(int(revisions[place]), float(scores[place])) for place in best]
+
+
+def _weights(terms: list[_Term]) -> npt.NDArray[np.float64]:
+    return np.array([term.weight for term in terms])
 
 
 def _token(space: int, word: str) -> str:
@@ -83,15 +148,26 @@ def _token(space: int, word: str) -> str:
     return f"{space}_{word}" if word.isascii() else f"{space}u{word.encode().hex()}"
 
 
-def _terms(connection: apsw.Connection, space: int, query: str) -> list[_Term]:
+def _terms(connection: apsw.Connection, space: int, query: str, frequencies: Frequencies) -> list[_Term]:
     """The words to look for, with their weights: rare words weigh more."""
     (row,) = connection.execute("select items from spaces where id = ?", (space,))
     total = max(1, int(row[0]))
     terms = []
     for word in list(dict.fromkeys(words_of(query)))[:MOST_QUERY_WORDS]:
-        found = connection.execute("select doc from word_counts where term = ?", (_token(space, word),)).fetchone()
-        if found is not None:
-            count = int(found[0])
+        count = frequencies.of(connection, _token(space, word), total)
+        if count:
             terms.append(_Term(word, math.log(1 + (max(0, total - count) + 0.5) / (count + 0.5)), count))
     rare = [term for term in terms if term.documents * _TOO_COMMON <= total]
-    return rare or terms
+    return _affordable(rare or terms)
+
+
+def _affordable(terms: list[_Term]) -> list[_Term]:
+    """The rarest words whose places can be read in some milliseconds; one at least."""
+    chosen: list[_Term] = []
+    places = 0
+    for term in sorted(terms, key=lambda term: term.documents):
+        places += term.documents
+        if chosen and places > _MOST_PLACES:
+            break
+        chosen.append(term)
+    return chosen
