@@ -1,8 +1,8 @@
 """Puts the kernel together: the model from its store, the drivers, the core, its shell and the handlers of
 calls.
 
-With `encoders`, `files` and `memory`, the only module of the kernel that knows the drivers. It decides nothing; rules:
-what can be refused is refused before an engine is started.
+With `encoders`, `files`, `mail` and `memory`, the only module of the kernel that knows the drivers. It decides nothing;
+rules: what can be refused is refused before an engine is started.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from llmos.drivers.engine.launcher import Launcher
 from llmos.drivers.engine.settings import DeviceKind, EngineSettings, NumberFormat, WeightFormat
 from llmos.drivers.models.location import models_directory
 from llmos.drivers.models.store import ModelStore, ResolvedModel
-from llmos.drivers.store.mail import MailDatabase
 from llmos.drivers.text.codec import load_codec
 from llmos.kernel.boot.encoders import open_encoder
 from llmos.kernel.boot.files import Files
+from llmos.kernel.boot.mail import open_mail
 from llmos.kernel.boot.memory import MemoryParts, open_memory
 from llmos.kernel.boot.security import Security
 from llmos.kernel.boot.service import EXIT_REFUSED, Boot
-from llmos.kernel.boot.settings import EngineSection, MessagesSection
+from llmos.kernel.boot.settings import EngineSection
 from llmos.kernel.core.authority import Authorized
 from llmos.kernel.core.engine import CoreSettings
 from llmos.kernel.core.kernel import Kernel
@@ -46,7 +46,6 @@ from llmos.kernel.gate.mail.room import MailRoom
 from llmos.kernel.gate.tools.registry import ToolLimits
 from llmos.kernel.loop.encoder import EncoderService
 from llmos.kernel.loop.shell import Model, Shell
-from llmos.kernel.ports.mail import MailLimits
 from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import Owner
 from llmos.syscalls.abi.table import Call
@@ -155,7 +154,7 @@ def assemble(boot: Boot) -> KernelService:
         shell=shell,
         grammars=grammars,
         encoder=encoder,
-        room=_mail_room(boot),
+        room=open_mail(boot),
         files=Files.open(boot),
         memory=open_memory(boot, shell, encoder),
     )
@@ -168,41 +167,21 @@ def _handlers(boot: Boot, parts: Parts, security: Security) -> Handlers:
     shell = parts.shell
     sources = Sources(parts.default_model, boot.pids.allocate, lambda: secrets.randbits(63))
     facts = Facts(boot.version, str(boot.home.root), time.time(), lambda: boot.stop(0))
+    tools = ToolCalls(shell, membrane, _tool_limits(boot), 1 + secrets.randbits(48))
+    meters = (parts.room.metrics, parts.files.table.metrics, tools.metrics)
     groups = (
         ProcessCalls(shell, membrane, parts.grammars, MemoryOrigins(shell, membrane, parts.memory.store), sources),
         EmbeddingCalls(shell, parts.encoder),
-        SystemCalls(shell, parts.encoder, membrane, facts, parts.memory.store, (parts.room.metrics,)),
+        SystemCalls(shell, parts.encoder, membrane, facts, parts.memory.store, meters),
         MemoryCalls(shell, membrane, parts.memory.store, parts.memory.vectors, lambda: secrets.token_hex(8)),
         IdentityCalls(security.keyring, membrane, recorder, gate.revoke, gate.announce_server_key),
         PolicyCalls(boot.loop, security.keeper, membrane, security.keyring, recorder, reader, security.audit),
         AuditCalls(boot.loop, membrane, reader, security.audit),
         MailCalls(shell, membrane, parts.room, time.time),
-        ToolCalls(shell, membrane, _tool_limits(boot), 1 + secrets.randbits(48)),
+        tools,
         *parts.files.groups(shell, membrane),
     )
     return Handlers(group.handlers() for group in groups)
-
-
-def _mail_room(boot: Boot) -> MailRoom:
-    """Raises `InvalidArgument` for a damaged store."""
-    section = boot.settings.messages
-    store = MailDatabase(boot.home.store / "mail.db", _mail_limits(section))
-    return MailRoom(boot.loop, store, time.time, section.stream_messages)
-
-
-def _mail_limits(section: MessagesSection) -> MailLimits:
-    return MailLimits(
-        mailbox_messages=section.mailbox_messages,
-        mailbox_bytes=section.mailbox_bytes,
-        principal_messages=section.principal_messages,
-        principal_bytes=section.principal_bytes,
-        dead_letters=section.dead_letters,
-        dead_bytes=section.dead_bytes,
-        deliveries=section.deliveries,
-        keep_seconds=section.keep_days * 86_400,
-        remember_seconds=section.remember_hours * 3_600,
-        remembered=section.remembered_ids,
-    )
 
 
 def _tool_limits(boot: Boot) -> ToolLimits:

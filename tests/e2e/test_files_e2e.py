@@ -319,3 +319,19 @@ def restart(daemon: Daemon) -> Daemon:
     with os.fdopen(reader, "rb") as ready:
         assert ready.readline() == b"ready\n", daemon.log
     return Daemon(daemon.home, process, daemon.shared_memory)
+
+
+def test_metrics_count_what_is_open_read_and_written(daemon: Daemon, alice: llmos.System) -> None:
+    def counted() -> dict[str, float]:
+        with daemon.connect() as admin:
+            return {metric.name: metric.value for metric in admin.metrics() if metric.name.startswith("file")}
+
+    before = counted()
+    alice.files.write_bytes("counted", b"x" * 1000)
+    with alice.files.open("counted") as file:
+        assert file.read() == b"x" * 1000
+        during = counted()
+    assert during["files_open"] == before["files_open"] + 1
+    assert during["files_opened_total"] == before["files_opened_total"] + 2
+    assert during["file_bytes_written_total"] == before["file_bytes_written_total"] + 1000
+    assert during["file_bytes_read_total"] == before["file_bytes_read_total"] + 1000

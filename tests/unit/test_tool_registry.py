@@ -128,3 +128,18 @@ def test_what_was_learnt_of_a_tool_stays_when_it_comes_back_and_is_bounded() -> 
     for number in range(MOST_TOOLS):
         experience.of(OwnedName("eve", str(number)))
     assert experience.of(WEATHER) is not durations
+
+
+def test_metrics_count_what_is_offered_and_called() -> None:
+    registry = Registry(ToolLimits())
+    tool = registry.offer(offer())
+    first = call(registry, tool)
+    call(registry, tool)
+    for _ in ("it is offered", "it is called"):
+        registry.tell_next(tool, 0.0)
+    registry.answered(tool, first.id, 1.0)
+    assert {metric.name: metric.value for metric in registry.metrics} == {
+        "tools_offered": 1,
+        "tool_calls_open": 1,
+        "tool_calls_total": 2,
+    }

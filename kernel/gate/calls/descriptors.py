@@ -16,6 +16,7 @@ from typing import TypeVar
 from llmos.kernel.core.principal import Principal
 from llmos.kernel.ports.files import FilePath, OpenFile
 from llmos.syscalls.abi.errors import Error, LimitExceeded, NotFound
+from llmos.syscalls.abi.messages import Metric
 from llmos.syscalls.abi.words import Pid
 
 Key = TypeVar("Key", str, Pid)
@@ -45,10 +46,20 @@ class Descriptor:
 
 
 @dataclass(slots=True, eq=False)
+class Traffic:
+    """Bytes that were read and written, and files that were opened, since the daemon began."""
+
+    read: int = 0
+    written: int = 0
+    opened: int = 0
+
+
+@dataclass(slots=True, eq=False)
 class Descriptors:
     """All open files."""
 
     bounds: OpenBounds
+    traffic: Traffic = field(default_factory=Traffic)
     _open: dict[int, Descriptor] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _of_principal: Counter[str] = field(default_factory=Counter)
@@ -81,6 +92,7 @@ class Descriptors:
         """Give a file that was counted its number."""
         descriptor = Descriptor(next(self._numbers), file, who, pid)
         self._open[descriptor.number] = descriptor
+        self.traffic.opened += 1
         return descriptor
 
     def use(self, number: int, who: Principal) -> Descriptor:
@@ -98,6 +110,15 @@ class Descriptors:
         descriptor.forget()
         descriptor.abort()
         return True
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Counters and gauges, for `sys.metrics`."""
+        return (
+            Metric("files_open", float(len(self._open)), "files that are open"),
+            Metric("files_opened_total", float(self.traffic.opened), "files that were opened"),
+            Metric("file_bytes_read_total", float(self.traffic.read), "bytes read from files"),
+            Metric("file_bytes_written_total", float(self.traffic.written), "bytes written to files"),
+        )
 
     def path_of(self, number: int) -> FilePath | None:
         """The file that is open under a number."""

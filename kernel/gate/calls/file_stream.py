@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llmos.kernel.gate.calls.descriptors import Descriptor
+from llmos.kernel.gate.calls.descriptors import Descriptor, Traffic
 from llmos.kernel.gate.calls.lanes import Lanes, Leave
 from llmos.kernel.gate.channel import Channel, Ending
 from llmos.syscalls.abi.errors import Error, NotFound
@@ -32,7 +32,10 @@ class _Chunks:
 class FileStream:
     """One stream."""
 
-    def __init__(self, lanes: Lanes, descriptor: Descriptor, request: FileRead, channel: Channel) -> None:
+    def __init__(
+        self, lanes: Lanes, descriptor: Descriptor, request: FileRead, channel: Channel, traffic: Traffic
+    ) -> None:
+        self._traffic = traffic
         self._lanes = lanes
         self._descriptor = descriptor
         self._left = request.length
@@ -87,6 +90,7 @@ class FileStream:
             self._lanes.work(lambda: self._read(min(credit_left, _AT_ONCE)), self._send, self._fail)
         for chunk in sent:
             if not self._channel.over:
+                self._traffic.read += len(chunk)
                 self._channel.event(FileData(chunk))
         self._go_on()
 

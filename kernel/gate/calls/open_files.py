@@ -47,11 +47,16 @@ class OpenFiles:
     def read(self, by: Authorized, request: f.FileRead, channel: Channel) -> None:
         descriptor = self.table.use(request.fd, by.principal)
         if request.window:
-            self._lanes.enter(descriptor, FileStream(self._lanes, descriptor, request, channel).begin)
+            stream = FileStream(self._lanes, descriptor, request, channel, self.table.traffic)
+            self._lanes.enter(descriptor, stream.begin)
             return
         length = min(request.length, f.MAX_CHUNK)
-        work = lambda: f.FileData(descriptor.file.read(length))  # noqa: E731 (one line, used once)
-        self._lanes.perform(descriptor, work, channel.reply, channel.fail)
+
+        def then(data: bytes) -> None:
+            self.table.traffic.read += len(data)
+            channel.reply(f.FileData(data))
+
+        self._lanes.perform(descriptor, lambda: descriptor.file.read(length), then, channel.fail)
 
     def write(self, by: Authorized, request: f.FileWrite, channel: Channel) -> None:
         descriptor = self.table.use(request.fd, by.principal)
@@ -66,6 +71,7 @@ class OpenFiles:
         def turn(leave: Leave) -> None:
             def written(position: int) -> None:
                 self._forget_unwritten(who, size)
+                self.table.traffic.written += size
                 leave()
                 channel.reply(f.FilePosition(position))
 

@@ -28,7 +28,7 @@ from llmos.kernel.security.names import OwnedName, owned_name
 from llmos.kernel.security.objects import Target, named_by
 from llmos.syscalls.abi import tools as t
 from llmos.syscalls.abi.errors import Cancelled, DeviceError, Error, InvalidArgument, MessageTooLong, NotFound, TimedOut
-from llmos.syscalls.abi.messages import Done
+from llmos.syscalls.abi.messages import Done, Metric
 from llmos.syscalls.abi.words import Pid
 
 AT_ONCE = 4096
@@ -60,6 +60,10 @@ class ToolCalls:
                 row("tool.call", t.ToolCall, self.call),
             )
         )
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """What is offered and called, for `sys.metrics`."""
+        return self._registry.metrics
 
     def register(self, by: Authorized, request: t.ToolRegister, channel: Channel) -> None:
         name = owned_name(request.name, by.principal.name, "tool")

@@ -19,6 +19,7 @@ from itertools import count
 from llmos.kernel.gate.tools.durations import Durations, Experience
 from llmos.kernel.security.names import OwnedName
 from llmos.syscalls.abi.errors import AlreadyExists, LimitExceeded, NotFound, TryAgain
+from llmos.syscalls.abi.messages import Metric
 from llmos.syscalls.abi.tools import MAX_JSON, ToolCalled
 from llmos.syscalls.abi.words import Pid
 
@@ -96,11 +97,21 @@ class Registry:
         self._experience = Experience()
         self._open = Counter[str]()
         self._offered = Counter[str]()
+        self._opened = 0
 
     @property
     def tools(self) -> tuple[Tool, ...]:
         """All tools, by owner and name."""
         return tuple(self._tools[name] for name in sorted(self._tools, key=lambda name: (name.owner, name.name)))
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Counters and gauges, for `sys.metrics`."""
+        return (
+            Metric("tools_offered", float(len(self._tools)), "tools that can be called"),
+            Metric("tool_calls_open", float(self._open.total()), "calls of tools that are under way"),
+            Metric("tool_calls_total", float(self._opened), "calls of tools that were begun"),
+        )
 
     def find(self, name: OwnedName) -> Tool | None:
         """The tool of this name, if it is offered."""
@@ -153,6 +164,7 @@ class Registry:
         tool.open[call.id] = call
         tool.untold.append(call)
         self._open[caller.principal] += 1
+        self._opened += 1
         return call
 
     def answered(self, tool: Tool, id: int, now: float) -> OpenCall:
