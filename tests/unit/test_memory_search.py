@@ -48,6 +48,14 @@ def test_ranks_by_words_do_not_depend_on_what_others_have(house: House) -> None:
     assert [(one.id, one.score) for one in house.search("green pears apples", mode=SearchMode.TEXT)] == before
 
 
+def test_a_word_that_most_texts_have_finds_them_all_beside_rarer_ones(house: House) -> None:
+    for id in "abcdef":
+        house.put("cats purr", id)
+    house.put("a zebra", "zebra")
+    assert sorted(house.ids("cats zebra", SearchMode.TEXT)) == [*"abcdef", "zebra"]
+    assert house.ids("cats zebra", SearchMode.TEXT)[0] == "zebra"
+
+
 def test_words_of_any_script_are_found(house: House) -> None:
     for id, text in (("a", "東京タワー"), ("b", "Привет, мир"), ("c", "ẞtraße Ünal"), ("d", "emoji 🙂 here")):
         house.put(text, id)

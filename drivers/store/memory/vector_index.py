@@ -95,7 +95,7 @@ class VectorIndex:
         self._catch_up()
         if self._codes is None:
             return self._best(vector, self._scanned(vector, count, 0), count)
-        wanted = max(_RERANKED, 2 * count, self._count // _VECTORS_PER_CANDIDATE + count)
+        wanted = max(_RERANKED, 4 * count, self._count // _VECTORS_PER_CANDIDATE + count)
         _, found = self._codes.search(vector[None, :], min(wanted, self._coded))
         rows = np.concatenate((found[0], self._scanned(vector, count, self._coded)))
         hits = self._best(vector, rows, count)

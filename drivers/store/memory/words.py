@@ -4,8 +4,7 @@ Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 
 own `bm25`. That one counts over all rows of the table; here every word is indexed under its namespace (`12_word`), so
 that neither ranks nor times depend on what others have stored, and nothing that a user writes is a query of FTS5.
 Rules: words are runs of letters and digits without regard to case and accents; a Chinese or Japanese character is a
-word. Of a long query the rarest words decide: a word that more than a quarter of the namespace has is left out when
-there are rarer ones, and so are the commonest when there are too many texts to look at.
+word. Of a long query the rarest words decide: the commonest are left out when there are too many texts to look at.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from llmos.drivers.store.memory.filters import Condition, among
 from llmos.drivers.store.memory.frequencies import Frequencies
 
 MOST_QUERY_WORDS = 64
-_TOO_COMMON = 4
 _K1, _B = 1.2, 0.75
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+")
@@ -157,8 +155,7 @@ def _terms(connection: apsw.Connection, space: int, query: str, frequencies: Fre
         count = frequencies.of(connection, _token(space, word), total)
         if count:
             terms.append(_Term(word, math.log(1 + (max(0, total - count) + 0.5) / (count + 0.5)), count))
-    rare = [term for term in terms if term.documents * _TOO_COMMON <= total]
-    return _affordable(rare or terms)
+    return _affordable(terms)
 
 
 def _affordable(terms: list[_Term]) -> list[_Term]:

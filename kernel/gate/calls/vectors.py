@@ -39,6 +39,11 @@ class Vectors:
         self._filling = False
         self._closed = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being filled."""
+        return not self._filling
+
     def close(self) -> None:
         """Begin nothing any more."""
         self._closed = True
