@@ -22,6 +22,7 @@ from typing import assert_never
 import zmq
 from zmq.utils import z85
 
+from llmos.syscalls.abi import memory as mem
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi.errors import Cancelled, DeviceError, Error, NotSupported, TryAgain
 from llmos.syscalls.abi.tools import ToolList, Tools
@@ -193,6 +194,12 @@ class EchoKernel:
                 return m.Processes(())
             case ToolList():
                 return Tools(())
+            case mem.MemoryPut(text=text, metadata=metadata):
+                return mem.MemoryRecord("1", "alice/default", 1, text, metadata, "alice", mem.Trust.USER, 0.0, 0.0)
+            case mem.MemorySearch():
+                return mem.MemoryRecords(())
+            case mem.MemoryForget():
+                return mem.Forgotten(1, 1)
             case m.Nothing() if call == "sys.shutdown":
                 return m.Done()
             case m.Nothing():
