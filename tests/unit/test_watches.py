@@ -30,12 +30,16 @@ class Source:
     def __init__(self) -> None:
         self.tells: list[Tell] = []
         self.open = 0
+        self.early: Sequence[FileChanged] = ()
+        """What is seen before the watch is there for whoever asked for it."""
 
     def watch(self, path: FilePath, tell: Tell) -> Source:
         if path.parts == ("nope",):
             raise NotFound("nope")
         self.tells.append(tell)
         self.open += 1
+        if self.early:
+            tell(self.early)
         return self
 
     def close(self) -> None:
@@ -115,6 +119,15 @@ def test_changes_wait_for_credit_and_what_is_too_much_is_missed() -> None:
         assert changes[-1] is Change.MISSED
         assert changes.count(Change.MISSED) == 1
         assert len(changes) < MOST_UNTOLD + 10
+
+    play(part)
+
+
+def test_what_is_seen_while_a_watch_begins_is_told_after_its_beginning() -> None:
+    async def part(scene: Scene) -> None:
+        scene.source.early = (CREATED,)
+        outlet, _ = scene.watch()
+        assert await told(outlet, 2) == [Change.WATCHING, Change.CREATED]
 
     play(part)
 

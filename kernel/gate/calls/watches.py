@@ -79,16 +79,17 @@ class _Telling:
         self._watch: Watch | None = None
         self._untold: deque[FileChanged] = deque()
         self._missed = self._last = False
-        channel.on_credit(self._tell)
+        channel.on_credit(self._credit)
         channel.on_end(self._end)
 
     def begin(self, watch: Watch) -> None:
-        """It is watched from now on."""
+        """It is watched; what was seen already is told after that."""
         if self._ended is None:
             watch.close()
-        else:
-            self._watch = watch
-            self.take((FileChanged(str(self._path), Change.WATCHING),))
+            return
+        self._watch = watch
+        self._untold.appendleft(FileChanged(str(self._path), Change.WATCHING))
+        self._tell()
 
     def take(self, changes: Sequence[FileChanged]) -> None:
         """Something changed; nothing means that there will be no more."""
@@ -98,7 +99,8 @@ class _Telling:
             else:
                 self._untold.append(change)
         self._last = self._last or not changes
-        self._tell()
+        if self._watch is not None:
+            self._tell()
 
     def stop(self) -> None:
         """Watch no more."""
@@ -110,6 +112,10 @@ class _Telling:
 
     def _end(self, ending: Ending) -> None:
         self.stop()
+
+    def _credit(self) -> None:
+        if self._watch is not None:
+            self._tell()
 
     def _tell(self) -> None:
         while self._untold and self._channel.ready:
