@@ -11,7 +11,9 @@ Each belongs to one thread at a time; its home may tell it from any. Rules:
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
+from llmos.drivers.files import host
 from llmos.drivers.files.failures import told
 from llmos.drivers.files.home import Home
 from llmos.drivers.files.publishing import copy_to_temporary, drop_copy, place_copy, publish, stat_of
@@ -20,6 +22,8 @@ from llmos.syscalls.abi.errors import InvalidArgument, TryAgain
 from llmos.syscalls.abi.files import FileStat, Whence
 
 _FARTHEST = (1 << 53) - 1
+_LARGE, _MOST_RESERVED = 1 << 22, 1 << 24
+"""Bytes from which on room is reserved, and most that is reserved at once: a quarter of what there is, up to that."""
 
 
 class _Standing:
@@ -88,19 +92,39 @@ class ReadingFile(_Standing):
 
 
 class ReplacingFile(_Standing):
-    """Modes `w` and `x`: `name` is the temporary file; `entered` says that a new file was counted."""
+    """Modes `w` and `x`: `name` is the temporary file; `entered` says that a new file was counted.
+
+    What grows beyond `_LARGE` gets its room on the disk in larger pieces than it is written in: finding room for each
+    is what writing costs most, as long as the disk keeps up.
+    """
 
     def __init__(self, home: Home, path: FilePath, file: int, name: str, exclusive: bool, entered: bool) -> None:
         super().__init__(home, path, file)
         self._name = name
         self._exclusive = exclusive
         self._entered = entered
+        self._reserved = 0
 
     def read(self, length: int) -> bytes:
         raise InvalidArgument(f"{self.path} is open for writing", "open it with r, or with u for both")
 
     def write(self, data: bytes) -> int:
+        end = self.position + len(data)
+        if self.position >= _LARGE and end > self._reserved:
+            self._reserve(self.position, end)
         return self.pwrite(data)
+
+    def _reserve(self, start: int, end: int) -> None:
+        """Where it cannot be done, it is left: then writing is slower, or says what is wrong."""
+        size = max(end - start, min(_MOST_RESERVED, start // 4))
+        with suppress(OSError):
+            host.reserve(self.file, start, size)
+        self._reserved = start + size
+
+    def _give_back(self) -> None:
+        size = os.fstat(self.file).st_size
+        if self._reserved > size:
+            os.ftruncate(self.file, size)
 
     def sever(self, reason: str) -> None:
         """What will replace it is not there yet."""
@@ -114,6 +138,7 @@ class ReplacingFile(_Standing):
             with told(path):
                 if discard:
                     return stat_of(self.home, path, os.fstat(self.file), version=0)
+                self._give_back()
                 os.fsync(self.file)
                 with self.home.lock:
                     stat = publish(self.home, self._name, path, self._exclusive, self._entered)

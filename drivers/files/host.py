@@ -1,4 +1,4 @@
-"""System calls of Linux that Python has no names for: openat2, renameat2 and inotify.
+"""System calls of Linux that Python has no names for: openat2, renameat2, fallocate that keeps the size, and inotify.
 
 Rule: what fails raises `OSError` with its number, as the functions of `os` do.
 """
@@ -16,6 +16,7 @@ _OPENAT2, _RENAMEAT2 = (
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08
 _HOW = struct.Struct("=QQQ")
 _NOREPLACE = 1
+_KEEP_SIZE = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -34,6 +35,11 @@ def rename(name: str, target: str, source: int, destination: int, replace: bool)
     number = _RENAMEAT2[os.uname().machine]
     flags = ctypes.c_uint(_NOREPLACE)
     _checked(_libc.syscall(number, source, os.fsencode(name), destination, os.fsencode(target), flags))
+
+
+def reserve(file: int, start: int, size: int) -> None:
+    """Give a file room on the disk from `start` on; its size stays, and `ftruncate` gives back what is behind it."""
+    _checked(_libc.fallocate(file, _KEEP_SIZE, ctypes.c_int64(start), ctypes.c_int64(size)))
 
 
 def new_inotify() -> int:

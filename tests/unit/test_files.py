@@ -10,8 +10,9 @@ import pytest
 from llmos.drivers.files.home import Bounds
 from llmos.drivers.files.resolving import AtOnce
 from llmos.drivers.files.store import HostFiles
+from llmos.kernel.ports.files import FilePath
 from llmos.syscalls.abi.errors import AlreadyExists, InvalidArgument, LimitExceeded, NotFound, TryAgain
-from llmos.syscalls.abi.files import Whence
+from llmos.syscalls.abi.files import OpenMode, Whence
 from tests.unit.file_place import Place
 
 # --- contents
@@ -25,6 +26,18 @@ def test_a_new_content_is_there_at_close_and_not_before(place: Place) -> None:
     assert file.close(discard=False).version == 2
     assert place.get("a") == b"new"
     assert (place.home / "a").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_large_content_takes_no_more_of_the_disk_than_it_has(tmp_path: Path) -> None:
+    files, path = HostFiles(tmp_path), FilePath("alice", ("a",))
+    file, piece = files.open(path, OpenMode.WRITE).file, os.urandom(1 << 20)
+    for _ in range(9):
+        file.write(piece)
+    assert file.close(discard=False).size == 9 << 20
+    found = (tmp_path / "alice" / "a").stat()
+    assert found.st_blocks * 512 <= found.st_size + (1 << 17)
+    assert (tmp_path / "alice" / "a").read_bytes() == piece * 9
+    files.close()
 
 
 def test_a_discarded_content_leaves_the_old_one_and_nothing_else(place: Place) -> None:
