@@ -24,8 +24,8 @@ from llmos.kernel.ports.encoder import Encoded, EncodeOrder, EncoderReady
 _CPU_TOKENS, _CUDA_TOKENS = 512, 16384
 """Of one order: about a tenth of a second's work on a few processors, a small part of it on a GPU."""
 
-_FEW_TOKENS = 32
-"""So little work is done by one thread: two wait longer for each other than they save, most of all beside a decoder."""
+_FEW_TOKENS = 12
+"""So little work is done by one thread: two save little then, and wait long for each other beside a decoder."""
 
 _WARM_UP = ("warm", "up " * 64)
 
