@@ -28,6 +28,7 @@ from llmos.drivers.encoder.settings import DeviceKind, EncoderSettings
 from llmos.drivers.models.catalogue import DEFAULT_ENCODER
 from llmos.drivers.models.location import models_directory
 from llmos.drivers.models.store import ModelStore
+from llmos.drivers.store.memory.futures import done
 from llmos.drivers.store.memory.quotas import Quotas
 from llmos.drivers.store.memory.store import MemoryStore
 from llmos.kernel.ports.encoder import Embedding, EncodeOrder
@@ -122,8 +123,8 @@ def _fill(store: MemoryStore, sentences: Sequence[str], vectors: Vectors) -> Non
 
 
 def _search(store: MemoryStore, text: str, query: Vectors, mode: SearchMode) -> tuple[MemoryRecord, ...]:
-    question = Question(NAMESPACE, text, BEST, mode, vector=_embedding(query))
-    return store.search(question, NOW).result().records
+    question = Question(NAMESPACE, text, BEST, mode)
+    return store.search(question, done(_embedding(query)), NOW).result().records
 
 
 def _brute_force(vectors: Vectors, query: Vectors) -> set[int]:

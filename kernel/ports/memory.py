@@ -44,14 +44,13 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A search: the `limit` best items that fit. Without a vector it is by words alone."""
+    """A search: the `limit` best items that fit."""
 
     namespace: str
     query: str
     limit: int
     mode: SearchMode
     where: tuple[Filter, ...] = ()
-    vector: Embedding | None = None
     context: Context | None = None
 
 
@@ -147,8 +146,10 @@ class MemoryReader(Protocol):
         """All versions of an item, latest first. Raises `NotFound`."""
         ...
 
-    def search(self, question: Question, now: float) -> Future[MemoryRecords]:
-        """The items that fit, best first."""
+    def search(self, question: Question, vector: Future[Embedding | None], now: float) -> Future[MemoryRecords]:
+        """The items that fit, best first. `vector` is the query's; with None the search is by words alone, and when
+        that is not what was asked for it finds nothing. Its error is the search's.
+        """
         ...
 
     def usage(self) -> Future[Usage]:

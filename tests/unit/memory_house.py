@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
 from llmos.drivers.simulator.encoder import DIMENSIONS, simulated_vector
+from llmos.drivers.store.memory.futures import done
 from llmos.drivers.store.memory.quotas import DEFAULT_QUOTAS, Quotas
 from llmos.drivers.store.memory.store import INDEX_BYTES, MemoryStore
 from llmos.kernel.ports.encoder import Embedding
@@ -88,8 +90,9 @@ class House:
     ) -> list[MemoryRecord]:
         """Find some."""
         read = None if pid is None else context(pid)
-        question = Question(namespace, query, limit, mode, where, embedding(query, fingerprint=fingerprint), read)
-        return list(self.store.search(question, self.now).result(PATIENCE).records)
+        question = Question(namespace, query, limit, mode, where, read)
+        vector: Future[Embedding | None] = done(embedding(query, fingerprint=fingerprint))
+        return list(self.store.search(question, vector, self.now).result(PATIENCE).records)
 
     def ids(self, query: str, mode: SearchMode = SearchMode.HYBRID, where: tuple[Filter, ...] = ()) -> list[str]:
         """What a search finds."""

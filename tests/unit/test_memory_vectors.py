@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 
 from llmos.drivers.simulator.encoder import SimulatedEmbedder
+from llmos.drivers.store.memory.futures import done
 from llmos.drivers.store.memory.store import MemoryStore
 from llmos.kernel.gate.calls.memory_upkeep import Upkeep
 from llmos.kernel.gate.calls.vectors import FILLED_AT_ONCE, Vectors
@@ -126,8 +127,8 @@ def test_what_waits_is_filled_in_batches_on_the_kernels_account_when_there_is_an
         await until_filled(store)
         asked = [len(texts) for texts, principal, priority in encoder.asked if principal == "kernel"]
         assert asked[-3:] == [FILLED_AT_ONCE, FILLED_AT_ONCE, 1]
-        question = Question(NOTES, "text 7", 1, SearchMode.VECTOR, vector=embedding("text 7"))
-        (found,) = (await asyncio.wrap_future(store.search(question, 1.0))).records
+        question = Question(NOTES, "text 7", 1, SearchMode.VECTOR)
+        (found,) = (await asyncio.wrap_future(store.search(question, done(embedding("text 7")), 1.0))).records
         assert found.id == "text 7"
 
     run(tmp_path, test)
@@ -152,9 +153,9 @@ def test_another_encoder_is_noticed_at_the_first_tick_and_everything_is_embedded
     async def test(store: MemoryStore, encoder: Encoder, vectors: Vectors) -> None:
         await put(store, "cats", embedding("cats", fingerprint="another"))
         assert await waiting(store) == 0
-        question = Question(NOTES, "cats", 1, SearchMode.VECTOR, vector=embedding("cats"))
+        question = Question(NOTES, "cats", 1, SearchMode.VECTOR)
         vectors.probe()
-        while not (await asyncio.wrap_future(store.search(question, 1.0))).records:
+        while not (await asyncio.wrap_future(store.search(question, done(embedding("cats")), 1.0))).records:
             pass
 
     run(tmp_path, test)

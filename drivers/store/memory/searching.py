@@ -9,8 +9,8 @@ looked at until enough of them fit, and at last all that fit are ranked exactly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import assert_never
 
 import apsw
 import numpy as np
@@ -24,6 +24,7 @@ from llmos.drivers.store.memory.rows import Found, load
 from llmos.drivers.store.memory.vector_index import Floats, VectorIndex
 from llmos.drivers.store.memory.vectors import Encoder, encoder_in_use
 from llmos.drivers.store.memory.words import Hit, rank_by_words
+from llmos.kernel.ports.encoder import Embedding
 from llmos.kernel.ports.memory import Question
 from llmos.syscalls.abi.memory import MemoryRecord, SearchMode
 
@@ -36,45 +37,54 @@ _MOST_NEAREST = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a search looks: a namespace, about how many items that has, and the encoder whose vectors it compares."""
+    """Where a search looks: a namespace, about how many items that has, and the encoder that made its vectors."""
 
     space: int
     items: int
     encoder: Encoder | None
 
+    def compares(self, vector: Embedding) -> bool:
+        """Whether a vector is of the same encoder."""
+        return self.encoder is not None and self.encoder.fingerprint == vector.fingerprint
 
-def place_of(connection: apsw.Connection, question: Question) -> Place | None:
-    """None when the namespace has nothing; no encoder without a vector, or with one of another encoder."""
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """As much of a search as needs no vector: the best by words, none in a search by meaning."""
+
+    place: Place
+    words: list[Hit]
+
+
+def begin(connection: apsw.Connection, question: Question, frequencies: Frequencies, now: float) -> Begun | None:
+    """Find the place, and rank by words; at least `limit` when there are so many. None: the namespace has nothing."""
     row = connection.execute("select id, items from spaces where name = ?", (question.namespace,)).fetchone()
     if row is None:
         return None
-    encoder = encoder_in_use(connection)
-    vector = question.vector
-    known = encoder is not None and vector is not None and encoder.fingerprint == vector.fingerprint
-    return Place(int(row[0]), int(row[1]), encoder if known else None)
-
-
-def rank(
-    connection: apsw.Connection,
-    question: Question,
-    place: Place,
-    index: VectorIndex | None,
-    frequencies: Frequencies,
-    now: float,
-) -> list[Hit]:
-    """What fits, best first; at least `limit` when there are so many."""
+    place = Place(int(row[0]), int(row[1]), encoder_in_use(connection))
+    if question.mode is SearchMode.VECTOR:
+        return Begun(place, [])
     condition = condition_of(connection, place.space, question.where, now)
-    depth = max(DEPTH, question.limit)
-    match question.mode:
-        case SearchMode.TEXT:
-            return rank_by_words(connection, place.space, question.query, condition, question.limit, frequencies)
-        case SearchMode.VECTOR:
-            return _by_meaning(connection, question, place, index, condition, question.limit)
-        case SearchMode.HYBRID:
-            words = rank_by_words(connection, place.space, question.query, condition, depth, frequencies)
-            return fuse(words, _by_meaning(connection, question, place, index, condition, depth))
-        case _:
-            assert_never(question.mode)
+    depth = _depth(question)
+    return Begun(place, rank_by_words(connection, place.space, question.query, condition, depth, frequencies))
+
+
+def finish(
+    connection: apsw.Connection, question: Question, begun: Begun, vector: Embedding, index: VectorIndex, now: float
+) -> list[Hit]:
+    """Rank by meaning, and fuse that with what was found by words."""
+    condition = condition_of(connection, begun.place.space, question.where, now)
+    meaning = _by_meaning(connection, question, begun.place, index, vector, condition)
+    return meaning if question.mode is SearchMode.VECTOR else fuse(begun.words, meaning)
+
+
+def without_meaning(question: Question, begun: Begun) -> list[Hit]:
+    """What there is when there is no vector to compare."""
+    return fuse(begun.words) if question.mode is SearchMode.HYBRID else begun.words
+
+
+def _depth(question: Question) -> int:
+    return max(DEPTH, question.limit) if question.mode is SearchMode.HYBRID else question.limit
 
 
 def fuse(*lists: list[Hit]) -> list[Hit]:
@@ -89,7 +99,7 @@ def fuse(*lists: list[Hit]) -> list[Hit]:
 
 
 def take(
-    connection: apsw.Connection, question: Question, place: Place, hits: list[Hit], now: float
+    connection: apsw.Connection, question: Question, place: Place, hits: Sequence[Hit], now: float
 ) -> tuple[MemoryRecord, ...]:
     """The records of the best, as they are now; what was forgotten or replaced meanwhile is passed over."""
     condition = condition_of(connection, place.space, question.where, now)
@@ -109,13 +119,12 @@ def _by_meaning(
     connection: apsw.Connection,
     question: Question,
     place: Place,
-    index: VectorIndex | None,
+    index: VectorIndex,
+    embedding: Embedding,
     condition: Condition,
-    depth: int,
 ) -> list[Hit]:
-    if index is None or question.vector is None:
-        return []
-    vector = np.frombuffer(question.vector.vector(0), dtype="<f4").astype(np.float32)
+    depth = _depth(question)
+    vector = np.frombuffer(embedding.vector(0), dtype="<f4").astype(np.float32)
     few = few_that_may_fit(connection, place.space, question.where)
     if few is not None:
         return _exactly(connection, place, index, vector, condition, depth)

@@ -8,7 +8,7 @@ way still needs it; then the next sweep does that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +25,7 @@ from llmos.drivers.store.memory.indexes import Indexes, one_thread_each
 from llmos.drivers.store.memory.quotas import DEFAULT_QUOTAS, Quotas
 from llmos.drivers.store.memory.schema import SCHEMA, prepare
 from llmos.drivers.store.memory.vector_index import VectorIndex
+from llmos.drivers.store.memory.words import Hit
 from llmos.kernel.ports.encoder import Embedding
 from llmos.kernel.ports.memory import Context, Draft, Question, TakenBack, Unembedded, Usage
 from llmos.syscalls.abi.memory import Filter, Forgotten, MemoryRecord, MemoryRecords, SearchMode
@@ -117,35 +118,57 @@ class MemoryStore:
         """See `MemoryReader`."""
         return self._look(lambda connection: reading.usage(connection, self._indexes.bytes), None)
 
-    def search(self, question: Question, now: float) -> Future[MemoryRecords]:
-        """See `MemoryReader`."""
+    def search(self, question: Question, vector: Future[Embedding | None], now: float) -> Future[MemoryRecords]:
+        """See `MemoryReader`. The words are looked up, and the index is made ready, while the vector is made."""
         check_filters(question.where)
-        placed = self._look(lambda connection: searching.place_of(connection, question), None)
-        return then(placed, lambda place: self._search(question, place, now))
+        wanted = _none() if question.mode is SearchMode.TEXT else vector
+        begun = self._look(lambda connection: searching.begin(connection, question, self._frequencies, now), None)
+        return then(begun, lambda begun: self._finish(question, begun, wanted, now))
 
-    def _search(self, question: Question, place: searching.Place | None, now: float) -> Future[MemoryRecords]:
-        if place is None:
-            return done(MemoryRecords(()))
-        if place.encoder is None or question.mode is SearchMode.TEXT:
-            return self._rank(question, place, None, now)
-        ready = self._indexes.ready(place.space, place.items, place.encoder)
-        return then(ready, lambda index: self._rank(question, place, index, now))
-
-    def _rank(
-        self, question: Question, place: searching.Place, index: VectorIndex | None, now: float
+    def _finish(
+        self, question: Question, begun: searching.Begun | None, vector: Future[Embedding | None], now: float
     ) -> Future[MemoryRecords]:
-        def work(connection: apsw.Connection) -> tuple[MemoryRecord, ...] | Future[tuple[MemoryRecord, ...]]:
-            hits = searching.rank(connection, question, place, index, self._frequencies, now)
-            if question.context is None:
-                return searching.take(connection, question, place, hits, now)
-            return self._look(
-                lambda connection: searching.take(connection, question, place, hits, now), question.context
-            )
+        if begun is None:
+            return then(vector, lambda _: done(MemoryRecords(())))
+        place = begun.place
+        if place.encoder is None or question.mode is SearchMode.TEXT:
+            return then(vector, lambda _: self._by_words(question, begun, now))
+        ready = self._indexes.ready(place.space, place.items, place.encoder)
 
-        ranked = self._look(work, None)
-        if index is not None:
-            ranked.add_done_callback(lambda _: self._indexes.used(place.space, index))
-        return then(then(ranked, _settled), lambda records: done(MemoryRecords(records)))
+        def compare(vector: Embedding | None) -> Future[MemoryRecords]:
+            if vector is None or not place.compares(vector):
+                return self._by_words(question, begun, now)
+            return then(ready, lambda index: self._fuse(question, begun, vector, index, now))
+
+        return then(vector, compare)
+
+    def _by_words(self, question: Question, begun: searching.Begun, now: float) -> Future[MemoryRecords]:
+        return self._take(question, begun, lambda connection: searching.without_meaning(question, begun), now)
+
+    def _fuse(
+        self, question: Question, begun: searching.Begun, vector: Embedding, index: VectorIndex, now: float
+    ) -> Future[MemoryRecords]:
+        taken = self._take(
+            question,
+            begun,
+            lambda connection: searching.finish(connection, question, begun, vector, index, now),
+            now,
+        )
+        taken.add_done_callback(lambda _: self._indexes.used(begun.place.space, index))
+        return taken
+
+    def _take(
+        self, question: Question, begun: searching.Begun, rank: Callable[[apsw.Connection], Sequence[Hit]], now: float
+    ) -> Future[MemoryRecords]:
+        """The records of what `rank` gives; for a context the writer takes them, so that what was read is noted."""
+
+        def take(connection: apsw.Connection, hits: Sequence[Hit]) -> MemoryRecords:
+            return MemoryRecords(searching.take(connection, question, begun.place, hits, now))
+
+        if question.context is None:
+            return self._look(lambda connection: take(connection, rank(connection)), None)
+        ranked = self._look(rank, None)
+        return then(ranked, lambda hits: self._look(lambda connection: take(connection, hits), question.context))
 
     # --- filling
 
@@ -189,10 +212,8 @@ class MemoryStore:
         return then(erased, empty)
 
 
-def _settled(
-    found: tuple[MemoryRecord, ...] | Future[tuple[MemoryRecord, ...]],
-) -> Future[tuple[MemoryRecord, ...]]:
-    return found if isinstance(found, Future) else done(found)
+def _none() -> Future[Embedding | None]:
+    return done(None)
 
 
 def _sum(one: Forgotten, other: Forgotten) -> Forgotten:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from llmos.kernel.core.authority import Authorized
 from llmos.kernel.core.principal import Principal
@@ -97,33 +98,30 @@ class MemoryCalls:
         in_threads(self._loop, found, channel.reply, channel)
 
     def search(self, by: Authorized, request: m.MemorySearch, channel: Channel) -> None:
-        context, namespace = self._context(by, request.pid), _namespace(by)
+        question = Question(
+            namespace=_namespace(by),
+            query=request.query,
+            limit=request.limit,
+            mode=request.mode,
+            where=request.where,
+            context=self._context(by, request.pid),
+        )
+        vector: Future[Embedding | None] = Future()
+        in_threads(self._loop, self._memory.search(question, vector, self._clock()), channel.reply, channel)
 
-        def find(vector: Embedding | Error | None) -> None:
-            if isinstance(vector, Error) and request.mode is m.SearchMode.VECTOR:
-                channel.fail(_without_meaning(vector))
-                return
-            question = Question(
-                namespace=namespace,
-                query=request.query,
-                limit=request.limit,
-                mode=request.mode,
-                where=request.where,
-                vector=vector if isinstance(vector, Embedding) else None,
-                context=context,
-            )
-            try:
-                found = self._memory.search(question, self._clock())
-            except Error as error:
-                channel.fail(error)
-                return
-            in_threads(self._loop, found, channel.reply, channel)
+        def found(result: Embedding | Error) -> None:
+            if isinstance(result, Embedding):
+                vector.set_result(result)
+            elif request.mode is m.SearchMode.VECTOR:
+                vector.set_exception(_without_meaning(result))
+            else:
+                vector.set_result(None)
 
         if request.mode is m.SearchMode.TEXT:
-            find(None)
-        else:
-            take_back = self._vectors.of_text(request.query, by.principal.name, self._priority(context), find)
-            channel.on_end(lambda ending: take_back())
+            vector.set_result(None)
+            return
+        take_back = self._vectors.of_text(request.query, by.principal.name, self._priority(question.context), found)
+        channel.on_end(lambda ending: take_back())
 
     def list(self, by: Authorized, request: m.MemoryList, channel: Channel) -> None:
         found = self._memory.list(_namespace(by), request.where, request.limit, request.after, self._clock())
