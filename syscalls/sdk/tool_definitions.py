@@ -23,6 +23,9 @@ CALLER = "caller"
 """A function with a parameter of this name is given the `ToolCaller`."""
 
 _HINT = "str, int, float, bool, list, dict, Optional, Literal, enums and dataclasses can be described"
+_LEFT_TO_US = ('"pattern', '"unevaluated')
+"""How the keywords begin that the kernel does not check."""
+
 _SECTION = re.compile(r"^\s*(Args|Arguments|Parameters|Returns|Raises|Yields|Examples?|Notes?):\s*$")
 _ARGUMENT = re.compile(r"^\s+\*{0,2}(\w+)\s*(?:\([^)]*\))?:\s*(.+)$")
 _FIELD = re.compile(r"^\s*:param\s+(?:[^:]*\s)?(\w+):\s*(.+)$")
@@ -58,8 +61,8 @@ class Definition:
             keywords: dict[str, object] = msgspec.structs.asdict(given)
         else:
             keywords = msgspec.json.decode(arguments, type=dict[str, object])
-            if '"pattern' in self.schema:
-                _check_patterns(self.schema, keywords)
+            if any(word in self.schema for word in _LEFT_TO_US):
+                _check_all(self.schema, keywords)
         return keywords | {CALLER: caller} if self.takes_caller else keywords
 
 
@@ -92,8 +95,8 @@ def define(
     )
 
 
-def _check_patterns(schema: str, arguments: Mapping[str, object]) -> None:
-    """The kernel leaves regular expressions to whoever wrote them."""
+def _check_all(schema: str, arguments: Mapping[str, object]) -> None:
+    """The kernel leaves regular expressions to whoever wrote them, and what depends on them."""
     from jsonschema import Draft202012Validator  # seldom needed, and slow to load
     from referencing import Registry
 

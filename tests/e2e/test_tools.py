@@ -238,6 +238,8 @@ def test_a_name_is_offered_once(roomy: House) -> None:
         ('{"type": "string"}', 'not "object"'),
         ("nonsense", "must be JSON"),
         ('{"type": "object", "$ref": "http://127.0.0.1/x"}', "outside itself"),
+        ('{"type": "object", "properties": {"a": {"$ref": "#/properties/a/minimum/x", "minimum": 1}}}', "not there"),
+        ('{"type": "object", "x": {"multipleOf": 0}, "properties": {"a": {"$ref": "#/x"}}}', "no schema"),
         ('{"type": "object", "properties": 3, "description": "' + "x" * 5000 + '"}', "no JSON schema"),
         ('{"type": "object", "description": "' + "x" * 70_000 + '"}', "schema"),
     ],

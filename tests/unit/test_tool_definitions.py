@@ -99,6 +99,14 @@ def test_a_parameter_named_caller_is_told_who_calls_and_is_no_argument() -> None
     assert who(**definition.keywords('{"text": "x"}', ALICE)) == "alice x"  # type: ignore[arg-type] # just these two
 
 
+def test_what_the_kernel_leaves_to_the_app_is_checked_here() -> None:
+    strict = {"type": "object", "properties": {"a": {}}, "unevaluatedProperties": False}
+    definition = define("strict", schema=strict, handler=lambda **given: given)
+    assert definition.keywords('{"a": 1}', ALICE) == {"a": 1}
+    with pytest.raises(InvalidArgument, match="Unevaluated"):
+        definition.keywords('{"b": 1}', ALICE)
+
+
 def test_a_name_with_a_schema_and_a_handler_is_a_tool_and_its_patterns_are_checked_here() -> None:
     schema = {"type": "object", "properties": {"code": {"type": "string", "pattern": "^[A-Z]{2}$"}}}
     definition = define("country", "Tells a country.", schema, handler=lambda **given: given)

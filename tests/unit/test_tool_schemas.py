@@ -125,7 +125,116 @@ def test_regular_expressions_of_strangers_are_left_to_the_app() -> None:
 def test_steps_are_counted_anew_for_each_check() -> None:
     schema = ArgumentSchema(json.dumps(CITY))
     for _ in range(5):
-        schema.check('{"city": "Paris"}', 10)
+        schema.check('{"city": "Paris"}', 20)
     with pytest.raises(OutOfSteps):
         schema.check('{"city": "Paris"}', 3)
-    schema.copy().check('{"city": "Paris"}', 10)
+    schema.copy().check('{"city": "Paris"}', 20)
+
+
+@pytest.mark.parametrize(
+    "reference", ["#/type", "#/properties", "#/properties/a/minimum", "#/x", "#/properties/a/minimum/x", "#/anyOf/x"]
+)
+def test_a_reference_leads_to_a_schema_or_is_refused(reference: str) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"minimum": 5, "$ref": reference}, "minimum": {"type": "number"}},
+        "anyOf": [{}],
+        "x": {"multipleOf": 0, "enum": 5},
+    }
+    with pytest.raises(InvalidArgument, match="refers to"):
+        ArgumentSchema(json.dumps(schema))
+
+
+@pytest.mark.parametrize("reference", ["#", "#/$defs/n", "#/definitions/n", "#n", "#/properties/n"])
+def test_references_to_schemas_are_followed(reference: str) -> None:
+    number = {"type": "number"}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"$ref": reference}, "n": number},
+        "$defs": {"n": {"$anchor": "n", **number}},
+        "definitions": {"n": number},
+    }
+    with pytest.raises(InvalidArgument, match=r"\$\.a: 'x' is not of type '(number|object)'"):
+        check(schema, {"a": "x"})
+
+
+@pytest.mark.parametrize("dialect", ["https://json-schema.org/draft/2020-12/schema", "http://json-schema.org/schema#"])
+def test_no_part_of_a_schema_chooses_another_way_to_be_checked(dialect: str) -> None:
+    part = {"$schema": dialect, "pattern": "^(a+)+$"}
+    with pytest.raises(InvalidArgument, match=r"\$schema"):
+        check({"type": "object", "properties": {"a": part}}, {"a": "a" * 40 + "!"})
+
+
+def test_a_schema_that_names_its_dialect_and_itself_is_bounded_as_any_other() -> None:
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "http://127.0.0.1:9/schema.json",
+        "type": "object",
+        "properties": {"again": {"$ref": "#"}, "a": {"pattern": "^(a+)+$"}},
+    }
+    check(schema, {"again": {"a": "a" * 40 + "!"}})
+    with pytest.raises(InvalidArgument, match=r"\$\.again: 1 is not of type 'object'"):
+        check(schema, {"again": 1})
+
+
+def test_arguments_may_have_the_names_of_keywords() -> None:
+    properties = {name: {"type": "string"} for name in ("$id", "$ref", "$schema", "pattern")}
+    schema = {"type": "object", "properties": {**properties, "one": {"const": {"$ref": "http://127.0.0.1:9/x"}}}}
+    check(schema, {**dict.fromkeys(properties, "x"), "one": {"$ref": "http://127.0.0.1:9/x"}})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "fits"),
+    [
+        ("0.5", "1" + "0" * 400, True),
+        ("1" + "0" * 400, "1.5", False),
+        ("1e-300", "1e308", False),
+        ("3", "9", True),
+        ("3", "10", False),
+        ("0.5", "true", True),
+    ],
+)
+def test_multiples_are_told_of_numbers_of_any_size(wanted: str, given: str, fits: bool) -> None:
+    schema = ArgumentSchema('{"type": "object", "properties": {"a": {"multipleOf": ' + wanted + "}}}")
+    if fits:
+        schema.check('{"a": ' + given + "}", STEPS_AT_ONCE)
+    else:
+        with pytest.raises(InvalidArgument, match="is not a multiple"):
+            schema.check('{"a": ' + given + "}", STEPS_AT_ONCE)
+
+
+def test_a_regular_expression_that_counts_too_far_is_none() -> None:
+    with pytest.raises(InvalidArgument, match="no JSON schema"):
+        ArgumentSchema(json.dumps({"type": "object", "properties": {"a": {"pattern": "a{" + "9" * 20 + "}"}}}))
+
+
+NUMBERS = list(range(1500))
+
+
+@pytest.mark.parametrize(
+    ("part", "given"),
+    [
+        ({"enum": [[number] for number in range(10_000)]}, 1),
+        ({"const": NUMBERS * 6}, 1),
+        ({"allOf": [{"items": {}}] * 10}, NUMBERS),
+        ({"allOf": [{"contains": {}}] * 10}, NUMBERS),
+        ({"allOf": [{"uniqueItems": True}] * 20}, NUMBERS),
+        ({"anyOf": [{"type": "string"}] * 20}, [NUMBERS]),
+        ({"properties": {str(number): True for number in range(2000)}}, {}),
+        ({"anyOf": [{"type": "integer"}] * 50}, "x" * 4000),
+    ],
+)
+def test_what_one_keyword_looks_at_is_paid_for(part: object, given: object) -> None:
+    with pytest.raises(OutOfSteps):
+        check({"type": "object", "properties": {"a": part}}, {"a": given})
+
+
+def test_complaints_are_short_whatever_the_names() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        check({"type": "object", "additionalProperties": {"type": "string"}}, {"k" * 3000: 1})
+    assert len(caught.value.message) < 800
+
+
+def test_what_depends_on_regular_expressions_is_left_to_the_app() -> None:
+    left = {"unevaluatedProperties": False, "properties": {"b": {"unevaluatedItems": False}}}
+    check({"type": "object", **left}, {"a": 1, "b": [1]})

@@ -2,56 +2,40 @@
 
 It does not know tools or calls. Schemas and arguments come from strangers, so checking has an end:
 
-- A schema is bounded in size and depth and refers to nothing outside itself; references that lead nowhere are found
-  when it is compiled.
-- Each check has a number of steps (keywords that are evaluated); one that needs more is refused.
+- A schema is bounded in size and depth and refers to nothing outside itself; references that lead nowhere, or to
+  what is no schema, are found when it is compiled.
+- Each check has a number of steps, and every keyword that is evaluated costs some; one that needs more is refused.
 - Regular expressions (`pattern`, `patternProperties`) are programs of strangers that nobody can interrupt: they are
-  left to the app that offers the tool, and so is what depends on them. `format` is an annotation, as the draft has it.
+  left to the app that offers the tool, and so is what depends on them (`unevaluatedItems`, `unevaluatedProperties`).
+  `format` is an annotation, as the draft has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
 
 import msgspec
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
-from jsonschema.validators import extend
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from llmos.kernel.gate.tools.keywords import REFERENCES, Json, OutOfSteps, Steps, counting_validator
 from llmos.syscalls.abi.errors import InvalidArgument
+
+__all__ = ["MOST_DEPTH", "STEPS_AT_ONCE", "STEPS_BESIDE", "ArgumentSchema", "OutOfSteps"]
 
 MOST_DEPTH = 32
 """Nesting of a schema, and of arguments."""
 
 STEPS_AT_ONCE = 1_000
 STEPS_BESIDE = 200_000
-"""Keywords that one check evaluates in the loop, and beside it."""
+"""Of one check in the loop, and beside it. A step takes a few microseconds."""
 
 _LONGEST_COMPLAINT = 300
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_REFERENCES = ("$ref", "$dynamicRef")
-
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-Keyword = Callable[..., Iterator[ValidationError] | None]
-"""As jsonschema has it: (validator, value of the keyword, instance, schema)."""
-
-
-class OutOfSteps(Exception):
-    """A check was not over after its steps."""
-
-
-@dataclass(slots=True, eq=False)
-class _Steps:
-    left: int = 0
-
-    def take(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise OutOfSteps
 
 
 class ArgumentSchema:
@@ -60,10 +44,13 @@ class ArgumentSchema:
     def __init__(self, text: str) -> None:
         """Raises `InvalidArgument` for what is no schema, or none that is taken here."""
         self._text = text
-        schema = _parse(text, "the schema")
-        _check_shape(schema)
-        self._steps = _Steps()
-        self._validator = _counting(self._steps)(schema, registry=Registry())
+        self._schema = _parse(text, "the schema")
+        _check_shape(self._schema)
+        # Both say what the document is, which is known; jsonschema would change its ways by them.
+        self._schema.pop("$schema", None)
+        self._schema.pop("$id", None)
+        self._steps = Steps(self._schema)
+        self._validator = counting_validator(self._steps, _targets(self._schema))(self._schema, registry=Registry())
 
     def copy(self) -> ArgumentSchema:
         """The same, for another thread."""
@@ -71,15 +58,15 @@ class ArgumentSchema:
 
     def check(self, arguments: str, steps: int) -> None:
         """Raise `InvalidArgument` unless the arguments fit, `OutOfSteps` when that takes too long to say."""
-        self._steps.left = steps
         instance = _parse(arguments, "the arguments")
+        self._steps.begin(instance, steps)
         try:
             fault = next(self._validator.iter_errors(instance), None)
         except RecursionError:
             raise InvalidArgument("the schema of the tool refers to itself without end", "tell who offers it") from None
         if fault is not None:
             raise InvalidArgument(
-                f"the arguments do not fit the tool's schema: {fault.json_path}: {_short(fault.message)}",
+                f"the arguments do not fit the tool's schema: {_short(fault.json_path)}: {_short(fault.message)}",
                 "llmosctl tool list --json shows the schema",
             )
 
@@ -122,103 +109,58 @@ def _check_shape(schema: dict[str, Json]) -> None:
     if schema.get("type") != "object":
         raise InvalidArgument('the type of the schema is not "object"', "arguments have names: an object of them")
     try:
-        Draft202012Validator.check_schema(schema)
+        Draft202012Validator.check_schema(schema, format_checker=_formats())
     except SchemaError as error:
-        raise InvalidArgument(f"no JSON schema: {error.json_path}: {_short(error.message)}", _DIALECT) from None
+        path, message = _short(error.json_path), _short(error.message)
+        raise InvalidArgument(f"no JSON schema: {path}: {message}", _DIALECT) from None
     except RecursionError:
         raise InvalidArgument("the schema is too deep", "make it flatter") from None
-    _check_references(schema)
 
 
-def _check_references(schema: dict[str, Json]) -> None:
-    resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
-    for part in _objects(schema):
-        if part is not schema and "$id" in part:
-            raise InvalidArgument("a part of the schema has an $id", "refer to it by #/$defs/NAME")
-        for reference in (part[key] for key in _REFERENCES if key in part):
+def _formats() -> FormatChecker:
+    """What is checked of the texts in a schema: that regular expressions are some."""
+    formats = FormatChecker(formats=())
+    formats.checks("regex", raises=(re.error, OverflowError))(_is_regex)
+    return formats
+
+
+def _is_regex(text: object) -> bool:
+    return not isinstance(text, str) or bool(re.compile(text))
+
+
+def _targets(schema: dict[str, Json]) -> dict[str, Json]:
+    """What each reference in a schema leads to: a part of it that is a schema, and so was checked as one."""
+    parts = [*_parts(schema)]
+    schemas = {id(part) for part in parts}
+    resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).crawl().resolver()
+    targets: dict[str, Json] = {}
+    for part in parts:
+        if part is not schema and ("$id" in part or "$schema" in part):
+            raise InvalidArgument("a part of the schema has an $id or a $schema", "refer to it by #/$defs/NAME")
+        for reference in (part[key] for key in REFERENCES if key in part):
             if not isinstance(reference, str) or not reference.startswith("#"):
                 raise InvalidArgument(
                     f"the schema refers to {_short(str(reference))}, outside itself", "put it under $defs"
                 )
             try:
-                resolver.lookup(reference)
-            except Unresolvable:
+                target: Json = resolver.lookup(reference).contents
+            except (Unresolvable, ValueError, TypeError):
+                # The last two: a number, or a name for a place in an array, is on its way.
                 raise InvalidArgument(f"the schema refers to {_short(reference)}, which is not there") from None
+            if not isinstance(target, bool) and id(target) not in schemas:
+                raise InvalidArgument(f"the schema refers to {_short(reference)}, which is no schema")
+            targets[reference] = target
+    return targets
 
 
-def _objects(schema: Json) -> Iterator[dict[str, Json]]:
-    waiting = [schema]
+def _parts(schema: dict[str, Json]) -> Iterator[dict[str, Json]]:
+    """A schema and all schemas in it, as the draft places them."""
+    waiting: list[Json] = [schema]
     while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            yield value
-        waiting += _children(value)
-
-
-def _counting(steps: _Steps) -> type[Draft202012Validator]:
-    """The validator of the draft, with a step for each keyword and without what cannot be bounded."""
-    own: Mapping[str, Keyword] = {
-        "pattern": _not_here,
-        "patternProperties": _not_here,
-        "unevaluatedProperties": _not_here,
-        "additionalProperties": _additional_properties,
-        "uniqueItems": _unique_items,
-    }
-    keywords = {**Draft202012Validator.VALIDATORS, **own}
-    counted = {name: _counted(keyword, steps) for name, keyword in keywords.items()}
-    validator: type[Draft202012Validator] = extend(Draft202012Validator, counted)
-    return validator
-
-
-def _counted(keyword: Keyword, steps: _Steps) -> Keyword:
-    def check(*arguments: object) -> Iterator[ValidationError] | None:
-        steps.take()
-        return keyword(*arguments)
-
-    return check
-
-
-def _not_here(*arguments: object) -> None:
-    """Left to the app."""
-
-
-def _additional_properties(
-    validator: Draft202012Validator, wanted: Json, instance: Json, schema: dict[str, Json]
-) -> Iterator[ValidationError]:
-    if not isinstance(instance, dict) or "patternProperties" in schema:
-        return
-    known = schema.get("properties", {})
-    extra = [name for name in instance if not isinstance(known, dict) or name not in known]
-    if wanted is False and extra:
-        yield ValidationError(f"there are no arguments named {', '.join(map(repr, extra[:5]))}")
-    elif isinstance(wanted, dict):
-        for name in extra:
-            yield from validator.descend(instance[name], wanted, path=name)
-
-
-def _unique_items(
-    validator: Draft202012Validator, wanted: Json, instance: Json, schema: Json
-) -> Iterator[ValidationError]:
-    """In one pass; jsonschema's own compares every item with every other one."""
-    if wanted is True and isinstance(instance, list):
-        seen = {msgspec.json.encode(_canonical(item), order="deterministic") for item in instance}
-        if len(seen) < len(instance):
-            yield ValidationError("the items are not all different")
-
-
-def _canonical(value: Json) -> Json:
-    """1 and 1.0 are the same number."""
-    match value:
-        case bool():
-            return value
-        case float() if value.is_integer():
-            return int(value)
-        case list():
-            return [_canonical(item) for item in value]
-        case dict():
-            return {name: _canonical(item) for name, item in value.items()}
-        case _:
-            return value
+        part = waiting.pop()
+        if isinstance(part, dict):
+            yield part
+            waiting += DRAFT202012.subresources_of(part)
 
 
 def _short(text: str) -> str:
