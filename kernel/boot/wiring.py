@@ -33,6 +33,7 @@ from llmos.kernel.gate.calls.audits import AuditCalls
 from llmos.kernel.gate.calls.embeddings import EmbeddingCalls
 from llmos.kernel.gate.calls.grammars import Grammars
 from llmos.kernel.gate.calls.identity import IdentityCalls
+from llmos.kernel.gate.calls.lanes import Lanes
 from llmos.kernel.gate.calls.mail import MailCalls
 from llmos.kernel.gate.calls.memories import MemoryCalls
 from llmos.kernel.gate.calls.memory_origins import MemoryOrigins
@@ -40,6 +41,7 @@ from llmos.kernel.gate.calls.policies import PolicyCalls
 from llmos.kernel.gate.calls.processes import ProcessCalls, Sources
 from llmos.kernel.gate.calls.system import Facts, SystemCalls
 from llmos.kernel.gate.calls.table import Handlers
+from llmos.kernel.gate.calls.tool_checks import THREADS, SchemaChecks
 from llmos.kernel.gate.calls.tools import ToolCalls
 from llmos.kernel.gate.channel import Channel
 from llmos.kernel.gate.mail.room import MailRoom
@@ -66,6 +68,7 @@ class Parts:
     room: MailRoom
     files: Files
     memory: MemoryParts
+    schemas: Lanes
 
     def close(self) -> None:
         """End what runs."""
@@ -74,6 +77,7 @@ class Parts:
         self.shell.close()
         self.files.close()
         self.grammars.close()
+        self.schemas.close()
         self.room.close()
 
 
@@ -157,6 +161,7 @@ def assemble(boot: Boot) -> KernelService:
         room=open_mail(boot),
         files=Files.open(boot),
         memory=open_memory(boot, shell, encoder),
+        schemas=Lanes(boot.loop, THREADS, "schemas"),
     )
     return KernelService(boot, parts)
 
@@ -167,7 +172,8 @@ def _handlers(boot: Boot, parts: Parts, security: Security) -> Handlers:
     shell = parts.shell
     sources = Sources(parts.default_model, boot.pids.allocate, lambda: secrets.randbits(63))
     facts = Facts(boot.version, str(boot.home.root), time.time(), lambda: boot.stop(0))
-    tools = ToolCalls(shell, membrane, _tool_limits(boot), 1 + secrets.randbits(48))
+    checks = SchemaChecks(parts.schemas)
+    tools = ToolCalls(shell, membrane, checks, _tool_limits(boot), 1 + secrets.randbits(48))
     meters = (parts.room.metrics, parts.files.table.metrics, tools.metrics)
     groups = (
         ProcessCalls(shell, membrane, parts.grammars, MemoryOrigins(shell, membrane, parts.memory.store), sources),

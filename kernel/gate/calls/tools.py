@@ -7,10 +7,7 @@ the membrane knows it; arguments and results are in no log.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 import msgspec
 
@@ -18,6 +15,7 @@ from llmos.kernel.core import events as ev
 from llmos.kernel.core.authority import Authorized
 from llmos.kernel.gate.calls.handler import Handler, row
 from llmos.kernel.gate.calls.tool_channels import CallInProgress, Offering
+from llmos.kernel.gate.calls.tool_checks import SchemaChecks
 from llmos.kernel.gate.channel import Channel, Ending
 from llmos.kernel.gate.tools.registry import Caller, Offer, Registry, Tool, ToolLimits
 from llmos.kernel.gate.tools.schemas import STEPS_AT_ONCE, STEPS_BESIDE, ArgumentSchema, OutOfSteps
@@ -32,22 +30,22 @@ from llmos.syscalls.abi.messages import Done, Metric
 from llmos.syscalls.abi.words import Pid
 
 AT_ONCE = 4096
-"""Characters of a schema, and of arguments, that are checked in the loop itself."""
-
-Result = TypeVar("Result")
+"""Characters of arguments that are checked in the loop itself."""
 
 
 class ToolCalls:
     """One method per call."""
 
-    def __init__(self, shell: Shell, membrane: Membrane, limits: ToolLimits, first_id: int = 1) -> None:
+    def __init__(
+        self, shell: Shell, membrane: Membrane, checks: SchemaChecks, limits: ToolLimits, first_id: int = 1
+    ) -> None:
         self._shell = shell
         self._membrane = membrane
+        self._checks = checks
         self._limits = limits
         self._registry = Registry(limits, first_id)
         self._offerings: dict[Tool, Offering] = {}
         self._calls: dict[int, CallInProgress] = {}
-        self._thread = ThreadPoolExecutor(1, "schemas")
         shell.on_exited.append(self._exited)
 
     def handlers(self) -> dict[str, Handler]:
@@ -76,7 +74,7 @@ class ToolCalls:
             channel.on_credit(offering.serve)
             offering.serve()
 
-        self._checked(len(request.schema), lambda: ArgumentSchema(request.schema), offered, channel)
+        self._checks.check(by, len(request.schema), lambda: ArgumentSchema(request.schema), offered, channel)
 
     def answer(self, by: Authorized, request: t.ToolAnswer, channel: Channel) -> None:
         tool = self._find(by, request.name)
@@ -119,7 +117,8 @@ class ToolCalls:
         try:
             _check(schema, tool, request.arguments, STEPS_AT_ONCE if len(request.arguments) <= AT_ONCE else 0)
         except OutOfSteps:
-            self._beside(lambda: _check_beside(schema, tool, request.arguments), fits, channel)
+            size = len(request.arguments)
+            self._checks.check(by, size, lambda: _check_beside(schema, tool, request.arguments), fits, channel)
         else:
             fits(None)
 
@@ -212,23 +211,6 @@ class ToolCalls:
             msgspec.json.decode(result, type=msgspec.Raw)
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
             raise InvalidArgument(f"the result must be JSON: {error}") from None
-
-    def _checked(self, size: int, work: Callable[[], Result], then: Callable[[Result], None], channel: Channel) -> None:
-        if size <= AT_ONCE:
-            then(work())
-        else:
-            self._beside(work, then, channel)
-
-    def _beside(self, work: Callable[[], Result], then: Callable[[Result], None], channel: Channel) -> None:
-        def done(future: asyncio.Future[Result]) -> None:
-            if channel.over:
-                return
-            try:
-                then(future.result())
-            except Error as error:
-                channel.fail(error)
-
-        self._shell.loop.run_in_executor(self._thread, work).add_done_callback(done)
 
 
 def _check(schema: ArgumentSchema, tool: Tool, arguments: str, steps: int) -> None:
