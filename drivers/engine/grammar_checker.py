@@ -1,12 +1,14 @@
 """The kernel's end of the process that compiles grammars first (`GrammarChecker`). Free of torch and llguidance.
 
-The process starts with the first check and is replaced after one that ended it.
+The process starts with the first check and is replaced after one that ended it. Rule: only what ends a process that was
+ready is the grammar's fault.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -14,7 +16,7 @@ import msgspec
 from llmos.drivers.engine.channel import channel_pair
 from llmos.drivers.engine.launcher import import_environment
 from llmos.kernel.ports.engine import Grammar, GrammarKind
-from llmos.syscalls.abi.errors import InvalidArgument
+from llmos.syscalls.abi.errors import DeviceError, InvalidArgument, TryAgain
 
 _WORKER = "llmos.drivers.engine.grammar_worker"
 _PATIENCE = 60.0
@@ -38,14 +40,12 @@ class Checker:
 
     def check(self, grammar: Grammar) -> None:
         if self._closed:
-            raise InvalidArgument(f"{_name(grammar)} cannot be checked: the daemon is shutting down")
-        if self._worker is None:
-            self._worker = _Worker(self._directory)
+            raise TryAgain(f"{_name(grammar)} cannot be checked: the daemon is shutting down")
+        worker = self._started()
         try:
-            fault = self._worker.ask(grammar)
+            fault = worker.ask(grammar)
         except (EOFError, OSError):
-            self._worker.close()
-            self._worker = None
+            self._end()
             raise InvalidArgument(
                 f"{_name(grammar)} takes too much time or memory to be compiled",
                 "make it simpler: smaller counts of repetition, fewer alternatives",
@@ -58,6 +58,29 @@ class Checker:
         if self._worker is not None:
             self._worker.kill()
 
+    def _started(self) -> _Worker:
+        """The process that takes grammars. Raises `DeviceError`."""
+        if self._worker is not None:
+            return self._worker
+        try:
+            self._worker = _Worker(self._directory)
+            if self._closed:
+                # `close` has not seen it.
+                self._worker.kill()
+            self._worker.wait()
+        except (EOFError, OSError) as error:
+            self._end()
+            raise DeviceError(
+                f"no process that checks grammars can be started: {error or 'it ended'}",
+                "try again; if it stays so, the tokenizer.json of the model cannot be used with grammars",
+            ) from error
+        return self._worker
+
+    def _end(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
 
 def _name(grammar: Grammar) -> str:
     return "the schema" if grammar.kind is GrammarKind.SCHEMA else "the regex"
@@ -67,8 +90,10 @@ class _Worker:
     """One process, and the channel to it."""
 
     def __init__(self, directory: Path) -> None:
+        """Raises `OSError`."""
         self._channel, theirs = channel_pair()
-        with theirs:
+        with ExitStack() as unless_started, theirs:
+            unless_started.enter_context(self._channel)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", _WORKER, str(theirs.fileno()), str(directory)],
                 pass_fds=(theirs.fileno(),),
@@ -77,13 +102,16 @@ class _Worker:
                 env=import_environment(),
                 start_new_session=True,
             )
+            unless_started.pop_all()
+
+    def wait(self) -> None:
+        """Until it takes grammars. Raises `EOFError` or `OSError` when it ended before."""
+        self._receive()
 
     def ask(self, grammar: Grammar) -> str:
         """What is wrong with a grammar. Raises `EOFError` or `OSError` when it ended the process."""
         self._channel.send_bytes(msgspec.msgpack.encode(grammar))
-        if not self._channel.poll(_PATIENCE):
-            raise EOFError
-        answer = self._channel.recv_bytes().decode(errors="replace")
+        answer = self._receive().decode(errors="replace")
         return " ".join(answer.replace("<non-verbose/>", "").split())[:_LONGEST_REASON]
 
     def kill(self) -> None:
@@ -95,3 +123,8 @@ class _Worker:
         """End it, and give back the channel."""
         self.kill()
         self._channel.close()
+
+    def _receive(self) -> bytes:
+        if not self._channel.poll(_PATIENCE):
+            raise EOFError("it does not answer")
+        return self._channel.recv_bytes()

@@ -1,7 +1,8 @@
 """The process in which grammars of strangers are compiled first: `python -m ... CHANNEL DIRECTORY`.
 
-It answers each grammar with what is wrong with it. Rules: it ends when the kernel's end of the channel closes; memory
-is bounded by its address space, time by the CPU time of one check: what needs more ends this process, never the kernel.
+It says that it is ready with an empty message, and answers each grammar with what is wrong with it. Rules: it ends when
+the kernel's end of the channel closes; memory is bounded by its address space, time by the CPU time of one check: what
+needs more ends this process, never the kernel.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from llmos.kernel.ports.engine import Grammar
 
 CPU_SECONDS = 1.0
 MEMORY = 1 << 30
-"""What one check may use: a usual one takes some milliseconds. Memory is address space of the process, in bytes."""
+"""What one check may use: a usual one takes some milliseconds. Memory is address space, in bytes, beyond what the
+process has with the tokenizer of its model.
+"""
 
 _PROBED = 32
 """Tokens that are written under a grammar to see what its masks cost."""
@@ -32,9 +35,11 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Connection(int(arguments[0]))
     tokenizer = LLTokenizer(str(Path(arguments[1]) / "tokenizer.json"))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    most = _address_space() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     decoder = msgspec.msgpack.Decoder(Grammar)
+    channel.send_bytes(b"")
     while True:
         try:
             grammar = decoder.decode(channel.recv_bytes())
@@ -45,6 +50,11 @@ def main(arguments: list[str]) -> None:
         fault = find_fault(tokenizer, grammar)
         signal.setitimer(signal.ITIMER_PROF, 0)
         channel.send_bytes(fault.encode())
+
+
+def _address_space() -> int:
+    """Of this process now, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def find_fault(tokenizer: LLTokenizer, grammar: Grammar) -> str:

@@ -1,8 +1,9 @@
 """Which tokens the grammars of sequences allow next, computed beside the forward pass. Free of torch.
 
 A `Constraint` is one sequence's grammar and what was written under it. Rules: between `begin` and `finish` its
-matcher belongs to a thread, otherwise to the runner; nothing waits for a grammar longer than `PATIENCE`; a grammar that
-fails, fails its own sequence alone, and what is said of it holds nothing that somebody wrote.
+matcher belongs to a thread, otherwise to the runner; nothing waits for a grammar longer than `PATIENCE`, and loading
+the tokenizer does not count; a grammar that fails, fails its own sequence alone, not those that wait for its thread;
+what is said of it holds nothing that somebody wrote.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -65,6 +67,8 @@ class GrammarMasks:
     end_tokens: Sequence[int]
     _pool: ThreadPoolExecutor | None = None
     _tokenizer: LLTokenizer | None = None
+    _unusable: str = ""
+    """Why the tokenizer cannot be loaded, once that is known."""
     _loading: Lock = field(default_factory=Lock)
 
     def begin(self, constraints: Sequence[Constraint]) -> Begun:
@@ -78,12 +82,15 @@ class GrammarMasks:
 
     def finish(self, begun: Begun) -> NDArray[np.uint8]:
         """The masks, `[constraints, bytes]`, the first token in the lowest bit; one that is stuck allows all."""
-        late = wait(begun.jobs, PATIENCE).not_done
+        with suppress(Stuck):
+            self._loaded()
+        jobs = self._taken_up(begun)
+        late = wait(jobs, PATIENCE / 2).not_done
         bits = begun.bits
         if late:
             bits = bits.copy()
             self._leave_late()
-        for row, (constraint, job) in enumerate(zip(begun.constraints, begun.jobs, strict=True)):
+        for row, (constraint, job) in enumerate(zip(begun.constraints, jobs, strict=True)):
             if job in late:
                 constraint.stuck = f"its grammar took longer than {PATIENCE:g} s for one token"
             else:
@@ -91,6 +98,18 @@ class GrammarMasks:
             if constraint.stuck:
                 bits[row] = -1
         return bits.view(np.uint8)
+
+    def _taken_up(self, begun: Begun) -> Sequence[Future[None]]:
+        """The jobs; after half the time, those that still wait for the threads of others have each one of its own."""
+        if not wait(begun.jobs, PATIENCE / 2).not_done:
+            return begun.jobs
+        waiting = [index for index, job in enumerate(begun.jobs) if job.cancel()]
+        with_threads = ThreadPoolExecutor(max(1, len(waiting)), "grammar")
+        jobs = list(begun.jobs)
+        for index in waiting:
+            jobs[index] = with_threads.submit(self._compute, begun.constraints[index], begun.bits[index])
+        with_threads.shutdown(wait=False)
+        return jobs
 
     def _leave_late(self) -> None:
         """Threads that are late are left alone; others take over."""
@@ -129,11 +148,13 @@ class GrammarMasks:
 
     def _loaded(self) -> LLTokenizer:
         with self._loading:
-            if self._tokenizer is None:
+            if self._tokenizer is None and not self._unusable:
                 try:
                     self._tokenizer = load_tokenizer(self.directory, self.vocabulary, self.end_tokens)
                 except ValueError as error:
-                    raise Stuck(f"the model's tokenizer cannot be used with grammars: {error}") from error
+                    self._unusable = f"the model's tokenizer cannot be used with grammars: {error}"
+            if self._tokenizer is None:
+                raise Stuck(self._unusable)
             return self._tokenizer
 
 

@@ -13,6 +13,7 @@ class GrammarChecker(Protocol):
     def check(self, grammar: Grammar) -> None:
         """Raise `InvalidArgument`, which says why, for a grammar that means nothing, is not supported or too costly.
 
+        `DeviceError` when nothing can be checked now, `TryAgain` when it is being closed.
         Blocks for up to some seconds; used by one thread at a time.
         """
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from llmos.drivers.engine.grammar_checker import Checker
 from llmos.kernel.ports.engine import Grammar, GrammarKind
-from llmos.syscalls.abi.errors import InvalidArgument
+from llmos.syscalls.abi.errors import DeviceError, Error, InvalidArgument, TryAgain
 
 pytestmark = pytest.mark.e2e
 
@@ -78,7 +79,7 @@ def test_closing_ends_a_check_under_way(adversary: Path) -> None:
     def check() -> None:
         try:
             checker.check(schema(ENDLESS))
-        except InvalidArgument as error:
+        except Error as error:
             errors.append(error)
 
     thread = threading.Thread(target=check)
@@ -86,3 +87,24 @@ def test_closing_ends_a_check_under_way(adversary: Path) -> None:
     checker.close()
     thread.join()
     assert len(errors) == 1
+    with pytest.raises(TryAgain, match="shutting down"):
+        checker.check(regex("a"))
+
+
+def test_a_process_that_never_was_ready_is_no_fault_of_a_grammar(tmp_path: Path) -> None:
+    checker = Checker(tmp_path)
+    for _ in range(2):
+        with pytest.raises(DeviceError, match="no process that checks grammars can be started"):
+            checker.check(regex("a"))
+    checker.close()
+
+
+def test_a_process_that_cannot_be_started_is_tried_again_at_the_next_check(checker: Checker) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(DeviceError, match="Too many open files"):
+            checker.check(regex("a"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    checker.check(regex("a"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from llmos.drivers.engine.masks import Constraint, GrammarMasks
 from llmos.kernel.ports.engine import Broken, Grammar, GrammarKind, SamplingParameters
 from tests.engine.conftest import ModelDirectory
 from tests.engine.plan_driver import PlanDriver, Tracked
@@ -158,6 +160,17 @@ def test_a_grammar_that_costs_too_much_breaks_its_own_sequence_alone(driver: Pla
     assert [one.sequence for one in broken] == [slow.id]
     for tracked in (slow, good):
         driver.close(tracked)
+
+
+def test_grammars_that_hold_all_threads_break_no_sequence_but_their_own(driver: PlanDriver, adversary: Path) -> None:
+    parts = [{"type": "string", "pattern": f"[ab]*a[ab]{{{count}}}"} for count in range(14)]
+    slow = Grammar(GrammarKind.SCHEMA, json.dumps({"allOf": parts}))
+    masks = GrammarMasks(adversary, driver.ready.vocabulary, driver.ready.end_tokens)
+    hogs, good = [Constraint(slow, []) for _ in range(min(8, max(2, os.cpu_count() or 1)))], Constraint(regex("ab"), [])
+    bits = masks.finish(masks.begin([*hogs, good]))
+    assert good.stuck == ""
+    assert 0 < int.from_bytes(bits[-1].tobytes(), "little").bit_count() < 9
+    assert all(hog.stuck for hog in hogs)
 
 
 def test_logprobs_under_a_grammar_are_the_models_own(driver: PlanDriver, adversary: Path) -> None:
