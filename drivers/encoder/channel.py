@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from multiprocessing.connection import Connection
-from select import select
+from select import POLLOUT, poll
 from socket import AF_UNIX, MSG_DONTWAIT, SOCK_STREAM, socket, socketpair
 
 import msgspec
@@ -45,6 +45,9 @@ class KernelEnd:
 
     def __init__(self, end: socket) -> None:
         self._socket = end
+        # Unlike `select`, it takes descriptors of any number.
+        self._room = poll()
+        self._room.register(end, POLLOUT)
         self._arrived = bytearray()
 
     def fileno(self) -> int:
@@ -63,7 +66,7 @@ class KernelEnd:
             try:
                 left = left[self._socket.send(left, MSG_DONTWAIT) :]
             except BlockingIOError:
-                select([], [self._socket], [])
+                self._room.poll()
 
     def receive(self) -> Frame | None:
         """The next report, or None when none has arrived whole. Raises `EOFError` and `OSError`."""

@@ -110,8 +110,13 @@ class Launcher:
             raise EngineGone(f"no encoder can be started: {error.strerror}") from error
         finally:
             theirs.close()
-        ours.send(self._settings)
-        return Process(ours, process)
+        encoder = Process(ours, process)
+        try:
+            ours.send(self._settings)
+        except OSError as error:
+            encoder.kill()
+            raise EngineGone("the encoder ended as soon as it was started; its reason is in the log") from error
+        return encoder
 
     def close(self) -> None:
         """Encoders share nothing."""

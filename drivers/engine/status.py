@@ -11,7 +11,7 @@ import os
 import signal
 import struct
 import time
-from select import select
+from select import POLLIN, poll
 
 _NUMBER = struct.Struct("<i")
 
@@ -29,6 +29,9 @@ class EngineStatus:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        # Unlike `select`, it takes descriptors of any number.
+        self._news = poll()
+        self._news.register(descriptor, POLLIN)
         self._numbers: list[int] = []
         self._ended = False
 
@@ -70,7 +73,7 @@ class EngineStatus:
     def _read(self, patience: float) -> None:
         """Take in what was announced, for up to `patience` seconds or until there is nothing more to come."""
         deadline = time.monotonic() + patience
-        while not self._ended and select([self._descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        while not self._ended and self._news.poll(max(0.0, deadline - time.monotonic()) * 1000):
             data = os.read(self._descriptor, _NUMBER.size)
             if data:
                 self._numbers.append(_NUMBER.unpack(data)[0])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Iterator
+from fcntl import F_DUPFD_CLOEXEC, fcntl
 from multiprocessing.connection import Connection
 from socket import socket
 
@@ -11,6 +13,9 @@ import pytest
 
 from llmos.drivers.encoder.channel import Failure, KernelEnd, channel_pair, decode_order, send_frame
 from llmos.kernel.ports.encoder import Encoded, EncodeOrder
+
+HIGH = 2000
+"""A descriptor that `select` does not take."""
 
 LARGE = Encoded(7, bytes(range(256)) * 4000, (1,) * 600, (3,))
 
@@ -80,3 +85,19 @@ def test_an_order_larger_than_a_socket_holds_arrives_whole(ends: tuple[KernelEnd
         ours.send(order)
         reader.join()
     assert read == [order]
+
+
+def test_a_daemon_with_thousands_of_descriptors_sends_large_orders_too() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, HIGH + 1), hard))
+    made, theirs = channel_pair()
+    ours = KernelEnd(socket(fileno=fcntl(made.fileno(), F_DUPFD_CLOEXEC, HIGH)))
+    made.close()
+    order = EncodeOrder(1, ("x" * (1 << 15),) * 64)
+    with Connection(theirs.detach()) as channel:
+        sender = threading.Thread(target=ours.send, args=(order,))
+        sender.start()
+        assert decode_order(channel.recv_bytes()) == order
+        sender.join()
+    ours.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
