@@ -292,6 +292,6 @@ def keywords(definition: Definition, arguments: Mapping[str, Json], caller: Tool
 
 
 def json_value(value: object) -> Json:
-    """A result as JSON has it. Raises `TypeError` for what JSON cannot hold."""
-    plain: Json = msgspec.to_builtins(value)
+    """A result as JSON has it. Raises `TypeError` or `UnicodeEncodeError` for what JSON cannot hold."""
+    plain: Json = msgspec.json.decode(msgspec.json.encode(value))
     return plain

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 
 from llmos.syscalls.abi.errors import Error
 from llmos.syscalls.sdk import agent, requests, security_requests, tool_requests
 from llmos.syscalls.sdk.agent import AgentRun, Planned, ToolRun, ToolUse, Wanted
 from llmos.syscalls.sdk.asynchronous_call import perform
+from llmos.syscalls.sdk.asynchronous_tools import failure_of
 from llmos.syscalls.sdk.connection import Connection
 from llmos.syscalls.sdk.requests import SamplingOptions
 from llmos.syscalls.sdk.tool_calls import BadCall
@@ -35,7 +36,7 @@ async def run_tools(
     if question is not None:
         run.begun(await perform(connection, run.begin(question)))
     while calls := run.take(await perform(connection, answer)):
-        uses = await asyncio.gather(*(_use(connection, pid, own, call) for call in calls))
+        uses = await together([_use(connection, pid, own, call) for call in calls])
         await perform(connection, run.results(uses))
         answer = requests.generate(pid, run.options(), 0)
     return run.result()
@@ -45,6 +46,17 @@ async def _tools(connection: Connection, wanted: Sequence[Wanted] | None, own: s
     names = agent.names_of(wanted)
     known = await perform(connection, tool_requests.list_tools(names or ())) if names is None or names else []
     return agent.tools_of(wanted, known, own)
+
+
+async def together(calls: Sequence[Coroutine[None, None, ToolUse]]) -> Sequence[ToolUse]:
+    """What comes of calls; when one ends the loop, or the loop is ended, none of the others goes on."""
+    tasks = [asyncio.create_task(call) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _use(connection: Connection, pid: int, own: str, call: Planned | BadCall) -> ToolUse:
@@ -62,8 +74,11 @@ async def _use(connection: Connection, pid: int, own: str, call: Planned | BadCa
 async def _call_function(call: Planned, definition: Definition, caller: ToolCaller) -> ToolUse:
     """A function of this program. Whatever it raises is told to the model."""
     task = asyncio.create_task(_run(definition, call.arguments, caller))
-    await asyncio.wait({task})
-    error = task.exception()
+    try:
+        await asyncio.wait({task})
+    finally:
+        task.cancel()
+    error = failure_of(task)
     return agent.good_use(call, task.result()) if error is None else agent.failed_function(call, told(error))
 
 

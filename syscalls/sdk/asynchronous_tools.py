@@ -25,6 +25,7 @@ from llmos.syscalls.sdk.tool_serving import WINDOW, Patience, caller_of, can_com
 from llmos.syscalls.wire.codec import decode_record
 
 Given = TypeVar("Given", bound=Function)
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +35,8 @@ class AsyncToolOffer:
     definition: Definition
     _connection: Connection
     withdrawn: bool = False
+    keeper: asyncio.Task[None] | None = None
+    """What answers its calls."""
     _id: int = 0
     _inbox: LoopInbox = field(default_factory=LoopInbox)
     _patience: Patience = field(default_factory=Patience)
@@ -50,13 +53,19 @@ class AsyncToolOffer:
         self.withdrawn = True
         self._connection.abandon(self._id)
         self._end_calls()
+        if self.keeper is not None:
+            self.keeper.cancel()
 
     async def begin(self) -> None:
         """Ask the daemon to offer it; returns when it can be called. Raises why it cannot."""
         self._inbox = LoopInbox()
         request = requests.register_tool(self.definition, WINDOW)
         self._id = self._connection.start("tool.register", request, self._inbox)
-        event = await self._inbox.get()
+        try:
+            event = await self._inbox.get()
+        except BaseException:
+            self._connection.abandon(self._id)
+            raise
         if isinstance(event, Failed):
             raise event.error
         self._patience.taken()
@@ -113,8 +122,8 @@ class AsyncToolOffer:
     def _done(self, id: int, task: asyncio.Task[str]) -> None:
         """Whatever a handler raises is its caller's to hear."""
         wanted = self._running.pop(id, None) is task
-        error = None if task.cancelled() else task.exception()
-        if wanted and not task.cancelled():
+        error = failure_of(task)
+        if wanted and not task.cancelling():
             answering = asyncio.create_task(self._answer(id, error, None if error is not None else task.result()))
             self._answering.add(answering)
             answering.add_done_callback(self._answering.discard)
@@ -175,6 +184,8 @@ class AsyncTools:
     def offer(self, function: Given) -> Given:
         """Decorator: offer this function as soon as `serve` runs; the function stays as it is."""
         self._waiting.append(define(function))
+        if self._ended is not None:
+            self._watch(asyncio.create_task(self._open_waiting()))
         return function
 
     async def serve(self) -> None:
@@ -186,8 +197,7 @@ class AsyncTools:
         try:
             for offer in self._offers:
                 self._keep(offer)
-            while self._waiting:
-                await self._open(self._waiting.pop(0))
+            await self._open_waiting()
             error = await self._ended.get()
             if error is not None:
                 raise error
@@ -202,13 +212,21 @@ class AsyncTools:
     async def _open(self, definition: Definition) -> AsyncToolOffer:
         offer = AsyncToolOffer(definition, self._connection)
         await offer.begin()
-        self._offers.append(offer)
+        self._offers = [*(other for other in self._offers if not other.withdrawn), offer]
         if self._ended is not None:
             self._keep(offer)
         return offer
 
+    async def _open_waiting(self) -> None:
+        while self._waiting:
+            await self._open(self._waiting.pop(0))
+
     def _keep(self, offer: AsyncToolOffer) -> None:
-        task = asyncio.create_task(offer.keep())
+        offer.keeper = asyncio.create_task(offer.keep())
+        self._watch(offer.keeper)
+
+    def _watch(self, task: asyncio.Task[None]) -> None:
+        """What ends it with an error ends `serve`."""
         self._keeping.add(task)
         task.add_done_callback(self._kept)
 
@@ -227,6 +245,11 @@ class AsyncTools:
         for task in keeping:
             task.cancel()
         await asyncio.gather(*keeping, return_exceptions=True)
+
+
+def failure_of(task: asyncio.Task[Result]) -> BaseException | None:
+    """What a handler's task that is done ended with; None when it has a result."""
+    return asyncio.CancelledError() if task.cancelled() else task.exception()
 
 
 async def _handle(definition: Definition, called: ToolCalled) -> str:

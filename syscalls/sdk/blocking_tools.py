@@ -73,7 +73,7 @@ class _Registration:
     id: int = 0
     window: Window = field(default_factory=new_window)
     running: dict[int, Future[str]] = field(default_factory=dict)
-    unwanted: set[int] = field(default_factory=set)
+    """Handlers whose answers are wanted; who takes one out of it decides about its answer."""
 
     def put(self, event: Event) -> None:
         """Take one event, in the IO thread."""
@@ -147,7 +147,7 @@ class Tools:
         event = first.get()
         if isinstance(event, Failed):
             raise event.error
-        self._offers.append(offer)
+        self._offers = [*(other for other in self._offers if not other.withdrawn), offer]
         return offer
 
     def offer(self, function: Given) -> Given:
@@ -186,10 +186,10 @@ class _Serving:
 
     def run(self) -> None:
         while True:
+            self._offer_again()
             try:
                 mail = self.mail.get(timeout=self._pause())
             except Empty:
-                self._offer_again()
                 continue
             match mail:
                 case _Stop():
@@ -227,8 +227,7 @@ class _Serving:
         if called.offered:
             registration.offer.patience.taken()
         elif called.cancelled:
-            registration.unwanted.add(called.id)
-            if (future := registration.running.get(called.id)) is not None:
+            if (future := registration.running.pop(called.id, None)) is not None:
                 future.cancel()
         else:
             definition = registration.offer.definition
@@ -238,9 +237,7 @@ class _Serving:
 
     def _answer(self, registration: _Registration, id: int, future: Future[str]) -> None:
         """In the handler's thread. Whatever a handler raises is its caller's to hear."""
-        registration.running.pop(id, None)
-        if future.cancelled() or id in registration.unwanted:
-            registration.unwanted.discard(id)
+        if registration.running.pop(id, None) is None or future.cancelled():
             return
         error = future.exception()
         result = None if error is not None else future.result()
@@ -254,7 +251,9 @@ class _Serving:
                 perform(self.connection, requests.answer_tool(name, id, None, refused.message))
 
     def _lost(self, registration: _Registration, error: Error) -> None:
-        registration.unwanted.update(list(registration.running))
+        running, registration.running = registration.running, {}
+        for future in running.values():
+            future.cancel()
         offer = registration.offer
         if offer.withdrawn:
             return

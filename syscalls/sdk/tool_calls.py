@@ -11,7 +11,7 @@ import ast
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from json import JSONDecodeError, JSONDecoder
+from json import JSONDecoder
 
 from llmos.syscalls.abi.words import ToolFormat
 from llmos.syscalls.sdk.tool_definitions import Json
@@ -21,7 +21,14 @@ _MISTRAL = re.compile(r"\s*(?:\[TOOL_CALLS\]\s*)?([\w./@-]+)\s*(?:\[CALL_ID\]\w+
 _PYTHON_TAG = "<|python_tag|>"
 _FENCE = re.compile(r"\A\s*```(?:json|python|tool_code)?\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 _BETWEEN = re.compile(r"[\s;,]*")
-_DECODER = JSONDecoder()
+
+
+def _no_number(word: str) -> Json:
+    raise ValueError(f"JSON has no {word}")
+
+
+_DECODER = JSONDecoder(parse_constant=_no_number)
+"""Raises `ValueError` for what is no JSON, and for numbers too long to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,7 @@ def _leading_values(text: str) -> Iterator[Json]:
     while place < len(text) and text[place] in "{[":
         try:
             value, place = _DECODER.raw_decode(text, place)
-        except (JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             return
         yield value
         between = _BETWEEN.match(text, place)
@@ -102,7 +109,7 @@ def _named(text: str, names: Collection[str]) -> Iterator[FoundCall]:
     while (found := _MISTRAL.match(text, place)) is not None and found[1] in names:
         try:
             value, place = _DECODER.raw_decode(text, found.end())
-        except (JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             return
         yield FoundCall(found[1], value)
 
@@ -124,9 +131,10 @@ def _python_calls(text: str, names: Collection[str]) -> Iterator[FoundCall]:
 def _python_call(node: ast.expr) -> FoundCall | None:
     if not isinstance(node, ast.Call) or node.args:
         return None
-    name = ast.unparse(node.func).removesuffix(".call")
     try:
+        name = ast.unparse(node.func).removesuffix(".call")
         given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
+        # The second for what is no key of a dict.
         return None
     return FoundCall(name, {key: value for key, value in given.items() if key is not None})

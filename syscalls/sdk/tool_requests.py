@@ -31,7 +31,7 @@ def call_tool(
     """Gives what the tool answered; raises `ToolFailed` when it says that it failed."""
     try:
         text = msgspec.json.encode(dict(arguments or {})).decode()
-    except TypeError as error:
+    except (TypeError, UnicodeEncodeError, RecursionError) as error:
         raise InvalidArgument(f"the arguments must be JSON: {error}", "text, numbers, lists and dicts") from None
     request = build(t.ToolCall, name=name, arguments=text, pid=pid, timeout=timeout)
     # The tool's own time-out says more than the frame's: that one comes later.
@@ -73,5 +73,8 @@ def append_with_tools(
 def _value(name: str, reply: t.ToolResult) -> Json:
     if reply.error:
         raise ToolFailed(reply.error, f"the tool {name} was called and failed")
-    value: Json = msgspec.json.decode(reply.result)
+    try:
+        value: Json = msgspec.json.decode(reply.result)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ToolFailed(f"its result cannot be read: {error}", f"the tool {name} was called and failed") from None
     return value

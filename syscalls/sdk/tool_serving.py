@@ -54,5 +54,5 @@ def caller_of(called: ToolCalled) -> ToolCaller:
 
 def told(error: BaseException) -> str:
     """What a caller is told of a handler that failed."""
-    text = str(error)
+    text = str(error).encode("utf-8", "backslashreplace").decode()
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -98,6 +98,41 @@ def test_functions_of_the_program_itself_are_called_without_the_kernel(roomy: Ho
     assert process.info().tool_calls == 0
 
 
+def test_a_function_whose_result_is_no_text_has_failed(roomy: House) -> None:
+    def add(a: int, b: int = 0) -> str:
+        return "half a letter: \ud800"
+
+    run = primed(roomy).run_tools(tools=[add], max_rounds=2, max_tokens=40, stop="\n")
+    assert run.calls[0].failed
+    assert run.calls[0].result.startswith("error: UnicodeEncodeError")
+
+
+def test_a_loop_that_is_cancelled_takes_its_functions_with_it(roomy: House) -> None:
+    process = primed(roomy)
+
+    async def ask() -> None:
+        begun, over = asyncio.Event(), asyncio.Event()
+
+        async def add(a: int, b: int = 0) -> int:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                over.set()
+            return a + b
+
+        async with llmos.aconnect(roomy.daemon.endpoint, roomy.daemon.key()) as system:
+            asked = system.process(process.pid).run_tools(tools=[add], max_rounds=2, max_tokens=40, stop="\n")
+            run = asyncio.create_task(asked)
+            await asyncio.wait_for(begun.wait(), PATIENCE)
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            assert over.is_set()
+
+    asyncio.run(ask())
+
+
 def test_the_limit_of_the_process_ends_the_loop(roomy: House, calls: list[tuple[int, int, int | None]]) -> None:
     process = primed(roomy)
     process.limit(tool_calls=0)

@@ -306,3 +306,52 @@ def test_calling_oneself_over_one_connection_works_and_ends_with_it(roomy: House
         serving.join(PATIENCE)
     assert ToolCall("echo").arguments == "{}"
     assert "echo" not in {tool.name for tool in roomy.system.tools.list()}
+
+
+def test_what_a_handler_says_of_its_failure_reaches_its_caller_whatever_the_letters(roomy: House) -> None:
+    def strange() -> None:
+        raise ValueError("half a letter: \ud800")
+
+    with roomy.daemon.connect() as system:
+        system.tools.register(strange)
+        serving = threading.Thread(target=system.tools.serve)
+        serving.start()
+        with pytest.raises(llmos.ToolFailed, match=r"ValueError: half a letter: \\ud800"):
+            system.tools.call("strange", timeout=PATIENCE)
+        with pytest.raises(llmos.InvalidArgument, match="must be JSON"):
+            system.tools.call("strange", {"a": "\ud800"})
+        system.tools.stop()
+        serving.join(PATIENCE)
+
+
+def test_tools_come_and_go_while_the_asynchronous_sdk_serves(roomy: House) -> None:
+    async def everything() -> None:
+        async with llmos.aconnect(roomy.daemon.endpoint, roomy.daemon.key()) as system:
+            serving = asyncio.create_task(system.tools.serve())
+            offer = await system.tools.register(lambda: "here", name="passing")
+            tasks = asyncio.all_tasks()
+
+            @system.tools.offer
+            async def given_up() -> None:
+                """Ends by itself as if it had been cancelled."""
+                raise asyncio.CancelledError
+
+            while "given_up" not in {tool.name for tool in await system.tools.list()}:
+                assert not serving.done()
+            with pytest.raises(llmos.ToolFailed, match="CancelledError"):
+                await system.tools.call("given_up", timeout=PATIENCE)
+            offer.withdraw()
+            with pytest.raises(llmos.NotFound):
+                await system.tools.call("passing")
+            assert len(asyncio.all_tasks()) == len(tasks)
+
+            late = asyncio.create_task(system.tools.register(lambda: 1, name="late"))
+            await asyncio.sleep(0)
+            late.cancel()
+            await asyncio.wait({late})
+            with pytest.raises(llmos.NotFound):
+                await system.tools.call("late")
+            system.tools.stop()
+            await serving
+
+    asyncio.run(everything())

@@ -64,6 +64,11 @@ def test_calls_are_found_in_the_formats_of_templates(format: ToolFormat, text: s
         "add(1)",
         "add(a=other())",
         '{"name": "add", "arguments": {"a": 1}} {"name": "Bob"}',
+        '{"name": "add", "arguments": {"a": ' + "9" * 5000 + "}}",
+        '{"name": "add", "arguments": {"a": NaN}}',
+        "add(a={[]: 1})",
+        "add(a={**b})",
+        "add" + ".b" * 900 + "(a=1)",
     ],
 )
 def test_everything_else_is_an_answer(format: ToolFormat, text: str) -> None:
