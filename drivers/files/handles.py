@@ -17,6 +17,7 @@ from llmos.drivers.files import host
 from llmos.drivers.files.failures import told
 from llmos.drivers.files.home import Home
 from llmos.drivers.files.publishing import copy_to_temporary, drop_copy, place_copy, publish, stat_of
+from llmos.drivers.files.undoing import undoing
 from llmos.kernel.ports.files import FilePath
 from llmos.syscalls.abi.errors import InvalidArgument, TryAgain
 from llmos.syscalls.abi.files import FileStat, Whence
@@ -54,14 +55,14 @@ class _Standing:
         before = os.fstat(self.file).st_size
         growth = max(0, self.position + len(data) - before)
         self.home.grow(self.path, growth)
-        try:
-            with told(self.path):
-                _write_all(self.file, data, self.position)
-        except BaseException:
+
+        def undo() -> None:
             if growth:
                 os.ftruncate(self.file, before)
             self.home.grow(self.path, -growth)
-            raise
+
+        with undoing(undo), told(self.path):
+            _write_all(self.file, data, self.position)
         self.position += len(data)
         return self.position
 

@@ -15,6 +15,7 @@ from llmos.drivers.files import host, kept
 from llmos.drivers.files.failures import refused
 from llmos.drivers.files.home import Home
 from llmos.drivers.files.layout import FILE_MODE, NEW_FILE, look
+from llmos.drivers.files.undoing import undoing
 from llmos.kernel.ports.files import FilePath
 from llmos.syscalls.abi.errors import AlreadyExists, InvalidArgument
 from llmos.syscalls.abi.files import FileKind, FileStat
@@ -54,11 +55,8 @@ def keeping(home: Home, path: FilePath, parent: int, old: os.stat_result | None)
         number, name = kept.held_in(folder).current, path.parts[-1]
         os.link(name, str(number), src_dir_fd=parent, dst_dir_fd=folder, follow_symlinks=False)
         os.fsync(folder)
-        try:
+        with undoing(lambda: os.unlink(str(number), dir_fd=folder)):
             yield
-        except BaseException:
-            os.unlink(str(number), dir_fd=folder)
-            raise
         _drop_oldest(home, folder)
 
 
@@ -85,20 +83,14 @@ def copy_to_temporary(home: Home, path: FilePath, source: int) -> str:
     """The name of a temporary copy of an open file, on the disk and counted. Raises `LimitExceeded`."""
     found, name = os.fstat(source), home.layout.new_name()
     home.grow(path, found.st_size)
-    try:
-        with home.temporary() as temporary:
-            file = os.open(name, NEW_FILE, FILE_MODE, dir_fd=temporary)
-            try:
+    with undoing(lambda: home.grow(path, -found.st_size)), home.temporary() as temporary:
+        file = os.open(name, NEW_FILE, FILE_MODE, dir_fd=temporary)
+        try:
+            with undoing(lambda: os.unlink(name, dir_fd=temporary)):
                 _copy(source, file, found.st_size)
                 os.fsync(file)
-            except BaseException:
-                os.unlink(name, dir_fd=temporary)
-                raise
-            finally:
-                os.close(file)
-    except BaseException:
-        home.grow(path, -found.st_size)
-        raise
+        finally:
+            os.close(file)
     return name
 
 

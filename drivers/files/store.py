@@ -28,6 +28,7 @@ from llmos.drivers.files.publishing import (
     stat_of,
 )
 from llmos.drivers.files.resolving import Resolver, best_resolver
+from llmos.drivers.files.undoing import undoing
 from llmos.kernel.ports.files import CONTROL, FilePath, Opened
 from llmos.syscalls.abi.errors import AlreadyExists, DeviceError, InvalidArgument, NotFound
 from llmos.syscalls.abi.files import FileEntries, FileStat, KeptVersion, OpenMode
@@ -179,12 +180,8 @@ class HostFiles:
                 size, name = os.fstat(source).st_size, copy_to_temporary(home, path, source)
             finally:
                 os.close(source)
-            with home.lock:
-                try:
-                    return publish(home, name, path, exclusive=False, entered=False)
-                except BaseException:
-                    drop_copy(home, path, name, size)
-                    raise
+            with home.lock, undoing(lambda: drop_copy(home, path, name, size)):
+                return publish(home, name, path, exclusive=False, entered=False)
 
 
 # --- opening
@@ -222,13 +219,8 @@ def _open_replacing(home: Home, path: FilePath, exclusive: bool) -> Opened:
     if old is None:
         home.enter()
     name = home.layout.new_name()
-    try:
-        with home.temporary() as temporary:
-            file = os.open(name, NEW_FILE, FILE_MODE, dir_fd=temporary)
-    except BaseException:
-        if old is None:
-            home.enter(-1)
-        raise
+    with undoing(lambda: home.enter(-1) if old is None else None), home.temporary() as temporary:
+        file = os.open(name, NEW_FILE, FILE_MODE, dir_fd=temporary)
     handle = ReplacingFile(home, path, file, name, exclusive, entered=old is None)
     home.handles.add(handle)
     # The number that this content will have.
@@ -244,15 +236,12 @@ def _open_regular(home: Home, path: FilePath, flags: int, writing: bool) -> int:
         check_regular(path, os.stat(path.parts[-1], dir_fd=parent, follow_symlinks=False))
         file = os.open(path.parts[-1], flags | _PLAIN, dir_fd=parent)
         found, device = os.fstat(file), os.fstat(parent).st_dev
-    try:
+    with undoing(lambda: os.close(file)):
         check_regular(path, found)
         if found.st_dev != device:
             raise OSError(errno.EXDEV, "")
         if writing and found.st_nlink != 1:
             raise refused(path, "a file with a second name")
-    except BaseException:
-        os.close(file)
-        raise
     return file
 
 
@@ -261,11 +250,8 @@ def _create_empty(home: Home, path: FilePath) -> None:
         if look(path.parts[-1], parent) is not None:
             return
         home.enter()
-        try:
+        with undoing(lambda: home.enter(-1)):
             os.close(os.open(path.parts[-1], NEW_FILE | os.O_NONBLOCK, FILE_MODE, dir_fd=parent))
-        except BaseException:
-            home.enter(-1)
-            raise
         os.fsync(parent)
 
 
@@ -296,11 +282,8 @@ def _make(home: Home, path: FilePath, parent: int, may_be_there: bool) -> None:
             return
         raise AlreadyExists(f"{path} is there already", "choose another name, or remove it first")
     home.enter()
-    try:
+    with undoing(lambda: home.enter(-1)):
         os.mkdir(path.parts[-1], DIRECTORY_MODE, dir_fd=parent)
-    except BaseException:
-        home.enter(-1)
-        raise
     os.fsync(parent)
 
 
@@ -347,9 +330,6 @@ def _open_kept(path: FilePath, version: int, folder: int | None) -> int:
         file = os.open(str(version), os.O_RDONLY | _PLAIN, dir_fd=folder)
     except FileNotFoundError:
         raise missing from None
-    try:
+    with undoing(lambda: os.close(file)):
         check_regular(path, os.fstat(file))
-    except BaseException:
-        os.close(file)
-        raise
     return file

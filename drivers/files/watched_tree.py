@@ -20,6 +20,7 @@ from stat import S_ISDIR, S_ISREG
 from llmos.drivers.files import host
 from llmos.drivers.files.home import Home
 from llmos.drivers.files.layout import look
+from llmos.drivers.files.undoing import undoing
 from llmos.kernel.ports.files import CONTROL, FilePath
 from llmos.syscalls.abi.errors import LimitExceeded
 from llmos.syscalls.abi.files import Change, FileChanged
@@ -77,11 +78,8 @@ class WatchedTree:
         self._folders: dict[int, _Folder] = {}
         self._leaving: _Leaving | None = None
         self._inotify = host.new_inotify()
-        try:
+        with undoing(self.close):
             list(self._add(self._top))
-        except BaseException:
-            self.close()
-            raise
 
     def fileno(self) -> int:
         """Readable when something has changed."""
