@@ -103,12 +103,13 @@ class GrammarMasks:
         """The jobs; after half the time, those that still wait for the threads of others have each one of its own."""
         if not wait(begun.jobs, PATIENCE / 2).not_done:
             return begun.jobs
-        waiting = [index for index, job in enumerate(begun.jobs) if job.cancel()]
-        with_threads = ThreadPoolExecutor(max(1, len(waiting)), "grammar")
         jobs = list(begun.jobs)
-        for index in waiting:
-            jobs[index] = with_threads.submit(self._compute, begun.constraints[index], begun.bits[index])
-        with_threads.shutdown(wait=False)
+        waiting = [index for index, job in enumerate(jobs) if job.cancel()]
+        if waiting:
+            threads = ThreadPoolExecutor(len(waiting), "grammar")
+            for index in waiting:
+                jobs[index] = threads.submit(self._compute, begun.constraints[index], begun.bits[index])
+            threads.shutdown(wait=False)
         return jobs
 
     def _leave_late(self) -> None:

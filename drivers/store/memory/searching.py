@@ -37,7 +37,9 @@ _MOST_NEAREST = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a search looks: a namespace, about how many items that has, and the encoder that made its vectors."""
+    """Where a search looks: a namespace, about how many items that has, and the encoder that made its vectors; none
+    for a search by words.
+    """
 
     space: int
     items: int
@@ -61,7 +63,8 @@ def begin(connection: apsw.Connection, question: Question, frequencies: Frequenc
     row = connection.execute("select id, items from spaces where name = ?", (question.namespace,)).fetchone()
     if row is None:
         return None
-    place = Place(int(row[0]), int(row[1]), encoder_in_use(connection))
+    encoder = encoder_in_use(connection) if question.mode is not SearchMode.TEXT else None
+    place = Place(int(row[0]), int(row[1]), encoder)
     if question.mode is SearchMode.VECTOR:
         return Begun(place, [])
     condition = condition_of(connection, place.space, question.where, now)

@@ -28,7 +28,7 @@ from llmos.drivers.store.memory.vector_index import VectorIndex
 from llmos.drivers.store.memory.words import Hit
 from llmos.kernel.ports.encoder import Embedding
 from llmos.kernel.ports.memory import Context, Draft, Question, TakenBack, Unembedded, Usage
-from llmos.syscalls.abi.memory import Filter, Forgotten, MemoryRecord, MemoryRecords, SearchMode
+from llmos.syscalls.abi.memory import Filter, Forgotten, MemoryRecord, MemoryRecords
 from llmos.syscalls.abi.words import Pid
 
 Result = TypeVar("Result")
@@ -121,9 +121,8 @@ class MemoryStore:
     def search(self, question: Question, vector: Future[Embedding | None], now: float) -> Future[MemoryRecords]:
         """See `MemoryReader`. The words are looked up, and the index is made ready, while the vector is made."""
         check_filters(question.where)
-        wanted = _none() if question.mode is SearchMode.TEXT else vector
         begun = self._look(lambda connection: searching.begin(connection, question, self._frequencies, now), None)
-        return then(begun, lambda begun: self._finish(question, begun, wanted, now))
+        return then(begun, lambda begun: self._finish(question, begun, vector, now))
 
     def _finish(
         self, question: Question, begun: searching.Begun | None, vector: Future[Embedding | None], now: float
@@ -131,7 +130,7 @@ class MemoryStore:
         if begun is None:
             return then(vector, lambda _: done(MemoryRecords(())))
         place = begun.place
-        if place.encoder is None or question.mode is SearchMode.TEXT:
+        if place.encoder is None:
             return then(vector, lambda _: self._by_words(question, begun, now))
         ready = self._indexes.ready(place.space, place.items, place.encoder)
 
@@ -210,10 +209,6 @@ class MemoryStore:
             return done(result)
 
         return then(erased, empty)
-
-
-def _none() -> Future[Embedding | None]:
-    return done(None)
 
 
 def _sum(one: Forgotten, other: Forgotten) -> Forgotten:
