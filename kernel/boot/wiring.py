@@ -30,6 +30,7 @@ from llmos.kernel.core.engine import CoreSettings
 from llmos.kernel.core.kernel import Kernel
 from llmos.kernel.core.policy import POLICIES
 from llmos.kernel.gate.calls.audits import AuditCalls
+from llmos.kernel.gate.calls.checks import Checks
 from llmos.kernel.gate.calls.embeddings import EmbeddingCalls
 from llmos.kernel.gate.calls.grammars import Grammars
 from llmos.kernel.gate.calls.identity import IdentityCalls
@@ -41,8 +42,7 @@ from llmos.kernel.gate.calls.policies import PolicyCalls
 from llmos.kernel.gate.calls.processes import ProcessCalls, Sources
 from llmos.kernel.gate.calls.system import Facts, SystemCalls
 from llmos.kernel.gate.calls.table import Handlers
-from llmos.kernel.gate.calls.tool_checks import THREADS, SchemaChecks
-from llmos.kernel.gate.calls.tools import ToolCalls
+from llmos.kernel.gate.calls.tools import MOST_WAITING, ToolCalls
 from llmos.kernel.gate.channel import Channel
 from llmos.kernel.gate.mail.room import MailRoom
 from llmos.kernel.gate.tools.registry import ToolLimits
@@ -52,6 +52,9 @@ from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import Owner
 from llmos.syscalls.abi.table import Call
 from llmos.syscalls.abi.words import Pid, Record
+
+SCHEMA_THREADS = 2
+"""That compile the schemas of tools, and check long arguments."""
 
 FIRST_TRIES = 3
 """Engines that may die before one was ever up; after that the daemon gives up and says why."""
@@ -161,7 +164,7 @@ def assemble(boot: Boot) -> KernelService:
         room=open_mail(boot),
         files=Files.open(boot),
         memory=open_memory(boot, shell, encoder),
-        schemas=Lanes(boot.loop, THREADS, "schemas"),
+        schemas=Lanes(boot.loop, SCHEMA_THREADS, "schemas"),
     )
     return KernelService(boot, parts)
 
@@ -172,7 +175,7 @@ def _handlers(boot: Boot, parts: Parts, security: Security) -> Handlers:
     shell = parts.shell
     sources = Sources(parts.default_model, boot.pids.allocate, lambda: secrets.randbits(63))
     facts = Facts(boot.version, str(boot.home.root), time.time(), lambda: boot.stop(0))
-    checks = SchemaChecks(parts.schemas)
+    checks = Checks(parts.schemas, MOST_WAITING, "characters")
     tools = ToolCalls(shell, membrane, checks, _tool_limits(boot), 1 + secrets.randbits(48))
     meters = (parts.room.metrics, parts.files.table.metrics, tools.metrics)
     groups = (

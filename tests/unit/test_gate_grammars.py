@@ -133,6 +133,8 @@ def test_a_caller_with_many_waiting_ones_is_told_to_wait_and_others_are_not() ->
         desk.check("another's", proof(ALICE))
         desk.checker.free.set()
         await desk.settled(MOST_WAITING + 1)
+        # Each caller in turn: it stood behind the first only.
+        assert desk.checker.asked.index("another's") == 1
         desk.check("one more", proof(ROOT))
         await desk.settled(MOST_WAITING + 2)
 

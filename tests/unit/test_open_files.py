@@ -20,26 +20,10 @@ from llmos.kernel.security.membrane import Membrane
 from llmos.syscalls.abi import files as f
 from llmos.syscalls.abi.errors import Error, InvalidArgument, LimitExceeded, NotFound, TryAgain
 from llmos.syscalls.abi.words import Pid, Record
+from tests.unit.outlet import Outlet
 from tests.unit.test_authority import everything
 
 ALICE, BOB = Principal("alice", "developer"), Principal("bob", "developer")
-
-
-class Outlet:
-    """What was sent, and the answer to wait for."""
-
-    def __init__(self) -> None:
-        self.events: list[Record] = []
-        self.answer: asyncio.Future[Record | Error] = asyncio.get_running_loop().create_future()
-
-    def reply(self, record: Record) -> None:
-        self.answer.set_result(record)
-
-    def fail(self, error: Error) -> None:
-        self.answer.set_result(error)
-
-    def event(self, record: Record) -> None:
-        self.events.append(record)
 
 
 class Scene:

@@ -1,24 +1,25 @@
 """Grammars that callers bring: checked beside the loop before anything is begun with them.
 
-Rules: one check at a time, in a thread of its own; a caller has a few that wait at most; one that was found good is
+Rules: one check at a time, for each caller in turn; a caller has a few that wait at most; one that was found good is
 remembered by its digest.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 
 import msgspec
 
 from llmos.kernel.core.authority import Authorized
+from llmos.kernel.gate.calls.checks import Checks
+from llmos.kernel.gate.calls.lanes import Lanes
 from llmos.kernel.gate.channel import Channel
 from llmos.kernel.ports.engine import Grammar, GrammarKind
 from llmos.kernel.ports.grammar import GrammarChecker
-from llmos.syscalls.abi.errors import Error, InvalidArgument, TryAgain
+from llmos.syscalls.abi.errors import InvalidArgument
 from llmos.syscalls.abi.messages import Sampling
 
 MOST_WAITING = 16
@@ -39,51 +40,38 @@ def grammar_of(sampling: Sampling) -> Grammar | None:
 
 
 class Grammars:
-    """Checks grammars, for one caller after the other."""
+    """Checks grammars, and remembers the good ones."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, checkers: Mapping[str, GrammarChecker]) -> None:
-        self._loop = loop
         self._checkers = checkers
-        self._thread = ThreadPoolExecutor(1, "grammars")
+        # A checker is used by one thread at a time.
+        self._lanes = Lanes(loop, 1, "grammars")
+        self._checks = Checks(self._lanes, MOST_WAITING, "grammars")
         self._good: OrderedDict[bytes, None] = OrderedDict()
-        self._waiting: Counter[str] = Counter()
 
     def check(self, by: Authorized, model: str, grammar: Grammar, then: Callable[[], None], channel: Channel) -> None:
         """Run `then` in the loop when the grammar is good, at once if that is known; else the caller is told.
 
         Raises `TryAgain`.
         """
-        name, who = _digest(model, grammar), by.principal.name
+        name = _digest(model, grammar)
         if name in self._good:
             self._good.move_to_end(name)
             then()
             return
-        if self._waiting[who] >= MOST_WAITING:
-            raise TryAgain(f"{MOST_WAITING} grammars of {who} wait to be checked", "when they are")
-        self._waiting[who] += 1
-        checking = self._loop.run_in_executor(self._thread, self._checkers[model].check, grammar)
-        checking.add_done_callback(lambda done: self._checked(done, name, who, then, channel))
 
-    def close(self) -> None:
-        """Give up what waits, and end the checkers."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        for checker in self._checkers.values():
-            checker.close()
-        self._thread.shutdown()
-
-    def _checked(
-        self, done: asyncio.Future[None], name: bytes, who: str, then: Callable[[], None], channel: Channel
-    ) -> None:
-        self._waiting -= Counter({who: 1})
-        if done.cancelled():
-            return
-        try:
-            done.result()
+        def good(_: None) -> None:
             self._remember(name)
             if not channel.over:
                 then()
-        except Error as error:
-            channel.fail(error)
+
+        self._checks.check(by, 1, lambda: self._checkers[model].check(grammar), good, channel)
+
+    def close(self) -> None:
+        """Give up what waits, and end the checkers."""
+        for checker in self._checkers.values():
+            checker.close()
+        self._lanes.close()
 
     def _remember(self, name: bytes) -> None:
         self._good[name] = None

@@ -13,9 +13,9 @@ import msgspec
 
 from llmos.kernel.core import events as ev
 from llmos.kernel.core.authority import Authorized
+from llmos.kernel.gate.calls.checks import Checks
 from llmos.kernel.gate.calls.handler import Handler, row
 from llmos.kernel.gate.calls.tool_channels import CallInProgress, Offering
-from llmos.kernel.gate.calls.tool_checks import SchemaChecks
 from llmos.kernel.gate.channel import Channel, Ending
 from llmos.kernel.gate.tools.registry import Caller, Offer, Registry, Tool, ToolLimits
 from llmos.kernel.gate.tools.schemas import STEPS_AT_ONCE, STEPS_BESIDE, ArgumentSchema, OutOfSteps
@@ -32,13 +32,14 @@ from llmos.syscalls.abi.words import Pid
 AT_ONCE = 4096
 """Characters of arguments that are checked in the loop itself."""
 
+MOST_WAITING = 1 << 24
+"""Characters of schemas and arguments of one caller that may wait to be checked."""
+
 
 class ToolCalls:
     """One method per call."""
 
-    def __init__(
-        self, shell: Shell, membrane: Membrane, checks: SchemaChecks, limits: ToolLimits, first_id: int = 1
-    ) -> None:
+    def __init__(self, shell: Shell, membrane: Membrane, checks: Checks, limits: ToolLimits, first_id: int = 1) -> None:
         self._shell = shell
         self._membrane = membrane
         self._checks = checks
@@ -68,6 +69,8 @@ class ToolCalls:
         offer = Offer(name, by.principal.name, request.description, request.schema, request.timeout, request.at_once)
 
         def offered(schema: ArgumentSchema) -> None:
+            if channel.over:
+                return
             tool = self._registry.offer(offer)
             offering = self._offerings[tool] = Offering(self._shell.loop, self._registry, tool, schema, channel)
             channel.on_end(lambda ending: self._withdrawn(tool, ending, channel))
@@ -111,7 +114,8 @@ class ToolCalls:
         self._registry.check_room(tool, caller, self._shell.now)
 
         def fits(_: None) -> None:
-            self._begin(by, process, request, caller, tool, channel)
+            if not channel.over:
+                self._begin(by, process, request, caller, tool, channel)
 
         schema = self._offerings[tool].schema
         try:

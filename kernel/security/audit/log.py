@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
+from typing import Self
 
 from llmos.kernel.security.audit.group import Group
 from llmos.kernel.security.audit.record import Entry
@@ -90,7 +91,7 @@ class AuditLog:
         segment_bytes: int = SEGMENT_BYTES,
         group_seconds: float = GROUP_SECONDS,
         clock: Callable[[], float] = time.time,
-    ) -> AuditLog:
+    ) -> Self:
         """Open the log in a folder, or begin one; its keys are in `keys`.
 
         Raises `InvalidArgument` if it is damaged, `DeviceError` if it cannot be written.

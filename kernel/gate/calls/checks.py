@@ -1,7 +1,7 @@
-"""Schemas and arguments of tools that take long to check: beside the loop, and for each caller one after the other.
+"""What callers bring and takes long to check: done beside the loop, for each caller one after the other.
 
 It does not know what is checked. Rules: one caller's checks hold up nobody else's; what waits of a caller is bounded,
-also when the call was given up; a call that is over by then goes no further.
+also when the call was given up. What was checked is followed up also when the caller has left.
 """
 
 from __future__ import annotations
@@ -15,40 +15,35 @@ from llmos.kernel.gate.calls.lanes import Lanes
 from llmos.kernel.gate.channel import Channel
 from llmos.syscalls.abi.errors import Error, TryAgain
 
-MOST_WAITING = 1 << 24
-"""Characters of schemas and arguments of one caller that may wait to be checked."""
-
-THREADS = 2
-
 Result = TypeVar("Result")
 
 
-class SchemaChecks:
-    """Belongs to the thread of the loop."""
+class Checks:
+    """Checks of one kind, of which `most` of one caller may wait, counted in `unit`. Belongs to the loop's thread."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: Lanes, most: int, unit: str) -> None:
         self._lanes = lanes
+        self._most = most
+        self._unit = unit
         self._waiting: Counter[str] = Counter()
 
     def check(
         self, by: Authorized, size: int, work: Callable[[], Result], then: Callable[[Result], None], channel: Channel
     ) -> None:
-        """Do `work` on so many characters, then `then` in the loop; an error of either is the caller's.
+        """Do `work`, which counts as so much, then `then` in the loop; an error of either is the caller's.
 
         Raises `TryAgain`.
         """
         who = by.principal.name
-        if self._waiting[who] + size > MOST_WAITING:
+        if self._waiting[who] + size > self._most:
             raise TryAgain(
-                f"{self._waiting[who]} characters of {who} wait to be checked; the most is {MOST_WAITING}",
+                f"{self._waiting[who]} {self._unit} of {who} wait to be checked; the most is {self._most}",
                 "when some of the calls have begun",
             )
         self._waiting[who] += size
 
         def good(result: Result) -> None:
             self._waiting -= Counter({who: size})
-            if channel.over:
-                return
             try:
                 then(result)
             except Error as error:

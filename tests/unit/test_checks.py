@@ -1,4 +1,4 @@
-"""Checks of tools' schemas beside the loop: nobody waits for another's, and what waits is bounded."""
+"""Checks beside the loop: nobody waits for another's, and what waits is bounded."""
 
 from __future__ import annotations
 
@@ -10,39 +10,24 @@ import pytest
 
 from llmos.kernel.core.authority import Authorized
 from llmos.kernel.core.principal import Principal
+from llmos.kernel.gate.calls.checks import Checks
 from llmos.kernel.gate.calls.lanes import Lanes, Leave
-from llmos.kernel.gate.calls.tool_checks import MOST_WAITING, THREADS, SchemaChecks
 from llmos.kernel.gate.channel import Channel, Ending
-from llmos.syscalls.abi.errors import Error, InvalidArgument, TryAgain
+from llmos.syscalls.abi.errors import InvalidArgument, TryAgain
 from llmos.syscalls.abi.messages import Done
-from llmos.syscalls.abi.words import Record
+from tests.unit.outlet import Outlet
 from tests.unit.test_authority import everything
 
 PATIENCE = 30.0
-
-
-class Outlet:
-    """The answer to wait for."""
-
-    def __init__(self) -> None:
-        self.answer: asyncio.Future[Record | Error] = asyncio.get_running_loop().create_future()
-
-    def reply(self, record: Record) -> None:
-        self.answer.set_result(record)
-
-    def fail(self, error: Error) -> None:
-        self.answer.set_result(error)
-
-    def event(self, record: Record) -> None:
-        raise AssertionError(record)
+MOST_WAITING = 1000
 
 
 class Scene:
     """Checks in a loop of the test's own."""
 
     def __init__(self) -> None:
-        self.lanes = Lanes(asyncio.get_running_loop(), THREADS, "schemas")
-        self.checks = SchemaChecks(self.lanes)
+        self.lanes = Lanes(asyncio.get_running_loop(), 2, "checks")
+        self.checks = Checks(self.lanes, MOST_WAITING, "characters")
         self.membrane = everything()
 
     def by(self, name: str) -> Authorized:
@@ -61,6 +46,7 @@ def test_a_caller_whose_checks_take_long_holds_up_nobody_else() -> None:
         slow = [scene.check("alice", lambda: _wait(held))[0] for _ in range(3)]
         quick, _ = scene.check("bob", lambda: None)
         assert await asyncio.wait_for(quick.answer, PATIENCE) == Done()
+        assert not quick.events
         assert not any(outlet.answer.done() for outlet in slow)
         held.set()
         for outlet in slow:
