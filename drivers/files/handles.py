@@ -26,6 +26,9 @@ _FARTHEST = (1 << 53) - 1
 _LARGE, _MOST_RESERVED = 1 << 22, 1 << 24
 """Bytes from which on room is reserved, and most that is reserved at once: a quarter of what there is, up to that."""
 
+_CACHED, _BEHIND = 1 << 26, 4 * _LARGE
+"""Bytes from which on the host's memory is not filled with what is written, and how far the disk may be behind."""
+
 
 class _Standing:
     """A descriptor of the host, and where one stands in it."""
@@ -96,7 +99,8 @@ class ReplacingFile(_Standing):
     """Modes `w` and `x`: `name` is the temporary file; `entered` says that a new file was counted.
 
     What grows beyond `_LARGE` gets its room on the disk in larger pieces than it is written in: finding room for each
-    is what writing costs most, as long as the disk keeps up.
+    is what writing costs most, as long as the disk keeps up. What grows beyond `_CACHED` goes to the disk while it is
+    written: one long file must not drive what others use out of the host's memory, nor wait for all of it at its end.
     """
 
     def __init__(self, home: Home, path: FilePath, file: int, name: str, exclusive: bool, entered: bool) -> None:
@@ -113,7 +117,16 @@ class ReplacingFile(_Standing):
         end = self.position + len(data)
         if self.position >= _LARGE and end > self._reserved:
             self._reserve(self.position, end)
-        return self.pwrite(data)
+        before, after = self.position, self.pwrite(data)
+        if before >= _CACHED and after // _LARGE > before // _LARGE:
+            self._hand_over(before // _LARGE * _LARGE)
+        return after
+
+    def _hand_over(self, start: int) -> None:
+        """Where it cannot be done, it is left: closing waits for the disk in any case."""
+        with suppress(OSError):
+            host.begin_writing(self.file, start, _LARGE)
+            host.drop_written(self.file, start - _BEHIND, _LARGE)
 
     def _reserve(self, start: int, end: int) -> None:
         """Where it cannot be done, it is left: then writing is slower, or says what is wrong."""

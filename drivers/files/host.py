@@ -1,4 +1,5 @@
-"""System calls of Linux that Python has no names for: openat2, renameat2, fallocate that keeps the size, and inotify.
+"""System calls of Linux that Python has no names for: openat2, renameat2, fallocate that keeps the size,
+sync_file_range, and inotify.
 
 Rule: what fails raises `OSError` with its number, as the functions of `os` do.
 """
@@ -17,6 +18,7 @@ _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08
 _HOW = struct.Struct("=QQQ")
 _NOREPLACE = 1
 _KEEP_SIZE = 1
+_WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,6 +42,21 @@ def rename(name: str, target: str, source: int, destination: int, replace: bool)
 def reserve(file: int, start: int, size: int) -> None:
     """Give a file room on the disk from `start` on; its size stays, and `ftruncate` gives back what is behind it."""
     _checked(_libc.fallocate(file, _KEEP_SIZE, ctypes.c_int64(start), ctypes.c_int64(size)))
+
+
+def begin_writing(file: int, start: int, size: int) -> None:
+    """Let the disk begin with what was written there; nothing is waited for, and nothing is promised."""
+    _sync_range(file, start, size, _WRITE)
+
+
+def drop_written(file: int, start: int, size: int) -> None:
+    """Wait until the disk has what was written there, and give its memory back."""
+    _sync_range(file, start, size, _WAIT_BEFORE | _WRITE | _WAIT_AFTER)
+    os.posix_fadvise(file, start, size, os.POSIX_FADV_DONTNEED)
+
+
+def _sync_range(file: int, start: int, size: int, flags: int) -> None:
+    _checked(_libc.sync_file_range(file, ctypes.c_int64(start), ctypes.c_int64(size), ctypes.c_uint(flags)))
 
 
 def new_inotify() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 
 from llmos.drivers.files.home import Bounds
@@ -38,6 +39,34 @@ def test_a_large_content_takes_no_more_of_the_disk_than_it_has(tmp_path: Path) -
     assert found.st_blocks * 512 <= found.st_size + (1 << 17)
     assert (tmp_path / "alice" / "a").read_bytes() == piece * 9
     files.close()
+
+
+def test_a_long_content_leaves_the_host_its_memory_while_it_is_written(tmp_path: Path) -> None:
+    files, path = HostFiles(tmp_path), FilePath("alice", ("a",))
+    file, rest = files.open(path, OpenMode.WRITE).file, os.urandom((1 << 20) - 4)
+    for number in range(100):
+        file.write(number.to_bytes(4, "big") + rest)
+    file.close(discard=False)
+    with (tmp_path / "alice" / "a").open("rb") as content:
+        if not _in_memory_always(tmp_path):
+            assert not _cached(content.fileno(), at=66 << 20)
+        assert _cached(content.fileno(), at=0)
+        assert all(content.read(1 << 20) == number.to_bytes(4, "big") + rest for number in range(100))
+    files.close()
+
+
+def _cached(file: int, at: int) -> bool:
+    """Whether the host has a page of a file in memory, without reading it from the disk."""
+    try:
+        return os.preadv(file, [bytearray(1)], at, os.RWF_NOWAIT) == 1
+    except BlockingIOError:
+        return False
+
+
+def _in_memory_always(path: Path) -> bool:
+    return any(
+        one.fstype == "tmpfs" and path.is_relative_to(one.mountpoint) for one in psutil.disk_partitions(all=True)
+    )
 
 
 def test_a_discarded_content_leaves_the_old_one_and_nothing_else(place: Place) -> None:

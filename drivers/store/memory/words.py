@@ -29,7 +29,7 @@ _LONGEST_WORD = 64
 _MOST_PLACES = 8_192
 """Texts that have words of a query, word by word, that are looked at: the rarest words first."""
 
-_CANDIDATES = 4
+_CANDIDATES = 2
 """Candidates for each result: the best without regard to the lengths of texts hold the best with it, nearly always."""
 
 
