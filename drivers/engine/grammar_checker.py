@@ -9,12 +9,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import ExitStack
+from multiprocessing import Pipe
 from pathlib import Path
 
 import msgspec
 
-from llmos.drivers.engine.channel import channel_pair
-from llmos.drivers.engine.launcher import import_environment
+from llmos.drivers.workers.environment import import_environment
 from llmos.kernel.ports.engine import Grammar, GrammarKind
 from llmos.syscalls.abi.errors import DeviceError, InvalidArgument, TryAgain
 
@@ -91,7 +91,7 @@ class _Worker:
 
     def __init__(self, directory: Path) -> None:
         """Raises `OSError`."""
-        self._channel, theirs = channel_pair()
+        self._channel, theirs = Pipe()
         with ExitStack() as unless_started, theirs:
             unless_started.enter_context(self._channel)
             self._process = subprocess.Popen(

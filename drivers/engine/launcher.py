@@ -14,33 +14,29 @@ import os
 import socket
 import subprocess
 import sys
-from multiprocessing.connection import Connection
-from pathlib import Path
 
 import msgspec
 
-from llmos.drivers.engine.channel import Failure, channel_pair, receive_frame, send_plan
+from llmos.drivers.engine.channel import FRAMES, Frame
 from llmos.drivers.engine.host_memory import create_host_memory
 from llmos.drivers.engine.settings import EngineSettings
 from llmos.drivers.engine.status import EngineStatus
-from llmos.kernel.ports.engine import EngineGone, EngineRefused, Plan, Report
+from llmos.drivers.workers.channel import KernelEnd, channel_pair
+from llmos.drivers.workers.conversation import Conversation
+from llmos.drivers.workers.environment import model_environment
+from llmos.kernel.ports.engine import EngineGone, Plan, Report
 
 _TEMPLATE = "llmos.drivers.engine.template"
 _PATIENCE = 10.0
 """Seconds that a process may take to die of SIGKILL, or the template to notice that its launcher is gone."""
 
-_SPINS = "1000"
-"""How long the threads of the linear algebra spin for each other. The default is ten times slower or worse as soon as
-another process wants a core, because they spin away the time that the other thread waits for.
-"""
-
 
 class Process:
     """The kernel's end of one engine (`EngineProcess`)."""
 
-    def __init__(self, channel: Connection, status: EngineStatus) -> None:
-        self._channel = channel
+    def __init__(self, channel: KernelEnd[Frame], status: EngineStatus) -> None:
         self._status = status
+        self._conversation = Conversation[Report]("engine", channel, lambda: status.epitaph(_PATIENCE))
 
     @property
     def os_pid(self) -> int:
@@ -48,46 +44,19 @@ class Process:
         return self._status.os_pid
 
     def fileno(self) -> int:
-        return self._channel.fileno()
+        return self._conversation.fileno()
 
     def submit(self, plan: Plan) -> None:
-        if self._channel.closed:
-            raise EngineGone("the engine was killed")
-        try:
-            send_plan(self._channel, plan)
-        except OSError as error:
-            raise EngineGone(f"the engine is gone: {self._farewell()}") from error
+        self._conversation.submit(plan)
 
     def receive(self) -> Report | None:
-        if self._channel.closed:
-            raise EngineGone("the engine was killed")
-        try:
-            frame = receive_frame(self._channel) if self._channel.poll(0) else None
-        except (EOFError, OSError) as error:
-            raise EngineGone(f"the engine is gone: {self._status.epitaph(_PATIENCE)}") from error
-        if isinstance(frame, Failure):
-            raise EngineRefused(frame.message) if frame.refused else EngineGone(frame.message)
-        return frame
+        return self._conversation.receive()
 
     def kill(self) -> None:
-        if self._channel.closed:
-            return
-        self._channel.close()
-        self._status.kill(_PATIENCE)
-        self._status.close()
-
-    def _farewell(self) -> str:
-        """Why a broken channel broke: the engine's own last words when they are still in it, else how it
-        ended.
-        """
-        try:
-            while self._channel.poll(0):
-                frame = receive_frame(self._channel)
-                if isinstance(frame, Failure):
-                    return frame.message
-        except (EOFError, OSError):
-            pass
-        return self._status.epitaph(_PATIENCE)
+        if not self._conversation.closed:
+            self._conversation.close()
+            self._status.kill(_PATIENCE)
+            self._status.close()
 
 
 class Launcher:
@@ -115,7 +84,7 @@ class Launcher:
         finally:
             theirs.close()
             os.close(status_end)
-        return Process(ours, status)
+        return Process(KernelEnd(ours, FRAMES), status)
 
     def close(self) -> None:
         if self._template is not None:
@@ -164,21 +133,6 @@ class _Template:
             self._process.wait()
 
 
-def import_environment() -> dict[str, str]:
-    """An environment in which a fresh interpreter can import what this process can."""
-    sources = str(Path(__file__).parents[3])
-    inherited = os.environ.get("PYTHONPATH")
-    return dict(os.environ) | {"PYTHONPATH": f"{sources}{os.pathsep}{inherited}" if inherited else sources}
-
-
 def _environment(settings: EngineSettings) -> dict[str, str]:
-    """The template's environment: never online, no CUDA before the fork, and able to import what this process can."""
-    environment = import_environment()
-    environment["HF_HUB_OFFLINE"] = "1"
-    environment["TOKENIZERS_PARALLELISM"] = "false"
-    environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-    if "OMP_WAIT_POLICY" not in environment:
-        environment.setdefault("GOMP_SPINCOUNT", _SPINS)
-    if settings.threads is not None:
-        environment["OMP_NUM_THREADS"] = str(settings.threads)
-    return environment
+    """The template's environment: no CUDA before the fork."""
+    return model_environment(settings.threads) | {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
