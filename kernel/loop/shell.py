@@ -63,6 +63,7 @@ class Shell:
         self._swaps: dict[Pid, OnSwap] = {}
         self._scorings: dict[Pid, OnScores] = {}
         self._idle: list[Callable[[], None]] = []
+        self._beside: set[object] = set()
         self._planning = False
         self._tick: asyncio.TimerHandle | None = None
         self._closed = False
@@ -156,10 +157,16 @@ class Shell:
         self._plan_soon()
 
     def when_idle(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back as soon as nothing generates. Returns how to take that back."""
+        """Call back as soon as nothing is under way, in the core or beside it. Returns how to take that back."""
         self._idle.append(callback)
         self.loop.call_soon(self._tell_idle)
         return lambda: self._forget_idle(callback)
+
+    def under_way(self) -> Callable[[], None]:
+        """Work of a call begins that the core does not know. Returns how to say that it is over, once or more often."""
+        mark = object()
+        self._beside.add(mark)
+        return lambda: self._over(mark)
 
     def turn_of(self, process: Process) -> Turn:
         """Where the conversation in a process's context stands."""
@@ -245,10 +252,14 @@ class Shell:
         self._tell_idle()
 
     def _tell_idle(self) -> None:
-        if self._idle and not self.kernel.busy:
+        if self._idle and not self._beside and not self.kernel.busy:
             waiting, self._idle = self._idle, []
             for callback in waiting:
                 callback()
+
+    def _over(self, mark: object) -> None:
+        self._beside.discard(mark)
+        self._tell_idle()
 
     def _forget_wait(self, pid: Pid, callback: OnExit) -> None:
         waiting = self._exits.get(pid, [])

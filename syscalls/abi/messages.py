@@ -394,7 +394,7 @@ class Metrics(Record, frozen=True):
 
 
 class Drain(Record, frozen=True):
-    """Refuse new processes and generations, and wait until none runs; `off` takes it back."""
+    """Refuse new processes, generations and encodings, and wait until none is under way; `off` takes it back."""
 
     off: bool = False
     timeout: Seconds | None = None

@@ -179,7 +179,7 @@ class AsyncSystem:
         return await perform(self._connection, security_requests.can(object, action))
 
     async def drain(self, off: bool = False, timeout: float | None = None) -> None:
-        """Refuse new processes and generations, and wait until none runs; `off` takes it back."""
+        """Refuse new processes, generations and encodings, and wait until none is under way; `off` takes it back."""
         await perform(self._connection, requests.drain(off, timeout))
 
     async def shutdown(self) -> None:

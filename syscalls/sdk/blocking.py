@@ -158,7 +158,7 @@ class System:
         return perform(self._connection, security_requests.can(object, action))
 
     def drain(self, off: bool = False, timeout: float | None = None) -> None:
-        """Refuse new processes and generations, and wait until none runs; `off` takes it back."""
+        """Refuse new processes, generations and encodings, and wait until none is under way; `off` takes it back."""
         perform(self._connection, requests.drain(off, timeout))
 
     def shutdown(self) -> None:

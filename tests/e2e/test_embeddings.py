@@ -133,6 +133,28 @@ def test_a_giant_job_of_one_caller_does_not_delay_anothers_query_and_vanishes_wi
     asyncio.run(live())
 
 
+def test_a_daemon_is_drained_when_texts_that_were_under_way_are_answered(roomy: House) -> None:
+    giant = [f"{CAT} number {number}" for number in range(1024)]
+
+    async def live() -> None:
+        async with llmos.aconnect(roomy.daemon.endpoint, roomy.daemon.key()) as system:
+            jobs = [asyncio.create_task(system.embed(giant)) for _ in range(3)]
+            while not (await system.info()).encoders[0].waiting_texts:
+                pass
+            with pytest.raises(llmos.TimedOut):
+                await system.drain(timeout=0.01)
+            with pytest.raises(llmos.TryAgain, match="draining"):
+                await system.embed([CAT])
+            await system.drain(timeout=120)
+            assert [len(await job) for job in jobs] == [1024] * 3
+            assert not (await system.info()).encoders[0].waiting_texts
+
+    try:
+        asyncio.run(live())
+    finally:
+        roomy.system.drain(off=True)
+
+
 @pytest.mark.parametrize(
     "texts",
     [[], ["x"] * 1025, ["x" * ((1 << 15) + 1)], "one text", [7], [None]],

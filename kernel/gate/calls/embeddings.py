@@ -1,7 +1,7 @@
 """The calls that an encoder answers: embed and classify.
 
 It does not know how texts are encoded or queued. Rules: what a call cannot mean is refused before its texts wait; a
-call that ends, for whatever reason, takes back what was not begun.
+call that ends, for whatever reason, takes back what was not begun; until it has ended, the daemon is not idle.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from collections.abc import Callable, Sequence
 from llmos.kernel.core.authority import Authorized
 from llmos.kernel.gate.calls.handler import Handler, row
 from llmos.kernel.gate.calls.zero_shot import classify
-from llmos.kernel.gate.channel import Channel
+from llmos.kernel.gate.channel import Channel, Ending
 from llmos.kernel.loop.encoder import EncoderService
 from llmos.kernel.loop.shell import Shell
 from llmos.kernel.ports.encoder import Embedding
 from llmos.syscalls.abi import encoders as e
 from llmos.syscalls.abi.errors import Error, InvalidArgument, NotFound, TryAgain
-from llmos.syscalls.abi.words import PriorityClass
+from llmos.syscalls.abi.words import PriorityClass, Record
+
+Answer = Callable[[Record], None]
 
 
 class EmbeddingCalls:
@@ -38,8 +40,8 @@ class EmbeddingCalls:
         )
 
     def embed(self, by: Authorized, request: e.Embed, channel: Channel) -> None:
-        def done(embedding: Embedding) -> None:
-            channel.reply(
+        def done(embedding: Embedding, answer: Answer) -> None:
+            answer(
                 e.Embedded(
                     model=embedding.model,
                     fingerprint=embedding.fingerprint,
@@ -59,14 +61,16 @@ class EmbeddingCalls:
         sentences = _sentences(request)
         labels = request.labels
 
-        def done(embedding: Embedding) -> None:
+        def done(embedding: Embedding, answer: Answer) -> None:
             work = self._shell.loop.run_in_executor(None, classify, embedding, labels)
-            work.add_done_callback(lambda work: answer(embedding, work))
+            work.add_done_callback(lambda work: classified(embedding, work, answer))
 
-        def answer(embedding: Embedding, work: asyncio.Future[tuple[e.Classification, ...]]) -> None:
+        def classified(
+            embedding: Embedding, work: asyncio.Future[tuple[e.Classification, ...]], answer: Answer
+        ) -> None:
             if not work.cancelled():
                 cut = tuple(index - len(labels) for index in embedding.cut if index >= len(labels))
-                channel.reply(e.Classified(embedding.model, work.result(), sum(embedding.tokens), cut))
+                answer(e.Classified(embedding.model, work.result(), sum(embedding.tokens), cut))
 
         self._encode(by, (*sentences, *request.texts), request.priority, done, channel)
 
@@ -75,19 +79,29 @@ class EmbeddingCalls:
         by: Authorized,
         texts: Sequence[str],
         priority: PriorityClass,
-        then: Callable[[Embedding], None],
+        then: Callable[[Embedding, Answer], None],
         channel: Channel,
     ) -> None:
         def done(result: Embedding | Error) -> None:
             if isinstance(result, Error):
                 channel.fail(result)
+                over()
             else:
-                then(result)
+                then(result, answer)
+
+        def answer(record: Record) -> None:
+            channel.reply(record)
+            over()
+
+        def ended(ending: Ending) -> None:
+            take_back()
+            over()
 
         if self._shell.kernel.draining:
             raise TryAgain("the daemon is draining and takes nothing new", "llmosctl drain --off, or wait")
         take_back = self._encoder.embed(texts, by.principal.name, priority, done)
-        channel.on_end(lambda ending: take_back())
+        over = self._shell.under_way()
+        channel.on_end(ended)
 
     def _check_model(self, model: str | None) -> None:
         if model not in (None, self._encoder.model):

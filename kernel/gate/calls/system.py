@@ -143,7 +143,7 @@ def _reply_when_idle(shell: Shell, timeout: float | None, channel: Channel) -> N
 
     def timed_out() -> None:
         forget()
-        channel.fail(TimedOut(f"processes still generate after {timeout} s", "llmosctl ps shows them"))
+        channel.fail(TimedOut(f"calls are still under way after {timeout} s", "llmosctl ps shows who generates"))
 
     def ended(ending: Ending) -> None:
         forget()
