@@ -127,12 +127,13 @@ def forget(options: Options, id: str | None, everything: bool, where: tuple[Give
 
 @mem.command(cls=Command)
 @click.argument("id")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="How many.")
 @namespace_option
 @pass_options
-def history(options: Options, id: str, namespace: str | None) -> None:
-    """List all versions of an item, latest first."""
+def history(options: Options, id: str, limit: int, namespace: str | None) -> None:
+    """List the versions of an item, latest first."""
     with connected(options) as system:
-        found = system.memory.history(id, namespace)
+        found = system.memory.history(id, namespace, limit)
     emit(options, found, _versions(found))
 
 

@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from llmos.kernel.ports.encoder import Embedding
-from llmos.syscalls.abi.memory import Filter, Forgotten, MemoryRecord, MemoryRecords, Scalar, SearchMode, Trust
+from llmos.syscalls.abi.memory import (
+    Filter,
+    Forgotten,
+    MemoryRecord,
+    MemoryRecords,
+    MemoryVersions,
+    Scalar,
+    SearchMode,
+    Trust,
+)
 from llmos.syscalls.abi.words import Pid
 
 
@@ -142,8 +151,8 @@ class MemoryReader(Protocol):
         """Items in the order of their making. Raises `InvalidArgument` for an `after` that is no item."""
         ...
 
-    def history(self, namespace: str, id: str, now: float) -> Future[MemoryRecords]:
-        """All versions of an item, latest first. Raises `NotFound`."""
+    def history(self, namespace: str, id: str, limit: int, after: int | None, now: float) -> Future[MemoryVersions]:
+        """Versions of an item, latest first, those before `after`. Raises `NotFound`."""
         ...
 
     def search(self, question: Question, vector: Future[Embedding | None], now: float) -> Future[MemoryRecords]:

@@ -164,10 +164,19 @@ class Forgotten(Record, frozen=True):
 
 
 class MemoryHistory(Record, frozen=True):
-    """All versions of an item, latest first."""
+    """List versions of an item, latest first: those before `after`."""
 
     id: MemoryId
     namespace: OwnedName | None = None
+    limit: PageSize = 100
+    after: Version | None = None
+
+
+class MemoryVersions(Record, frozen=True):
+    """Versions; `after` goes on from here when there are more."""
+
+    records: tuple[MemoryRecord, ...]
+    after: Version | None = None
 
 
 class MemoryRollback(Record, frozen=True):

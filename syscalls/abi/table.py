@@ -97,7 +97,7 @@ CALLS: tuple[Call, ...] = (
     Call("mem.search", Subject.MEMORY, mem.MemorySearch, mem.MemoryRecords, None, "find items", True),
     Call("mem.list", Subject.MEMORY, mem.MemoryList, mem.MemoryRecords, None, "list items"),
     Call("mem.forget", Subject.MEMORY, mem.MemoryForget, mem.Forgotten, None, "erase items"),
-    Call("mem.history", Subject.MEMORY, mem.MemoryHistory, mem.MemoryRecords, None, "list the versions of an item"),
+    Call("mem.history", Subject.MEMORY, mem.MemoryHistory, mem.MemoryVersions, None, "list the versions of an item"),
     Call("mem.rollback", Subject.MEMORY, mem.MemoryRollback, mem.RolledBack, None, "make an older version the latest"),
     Call("fs.open", Subject.FILE, f.FileOpen, f.FileOpened, None, "open a file"),
     Call("fs.read", Subject.DESCRIPTOR, f.FileRead, f.FileData, f.FileData, "read from an open file"),

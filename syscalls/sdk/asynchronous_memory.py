@@ -66,7 +66,7 @@ class AsyncMemory:
     ) -> Sequence[MemoryRecord]:
         """Items in the order of their making; all of them without a limit."""
         found: list[MemoryRecord] = []
-        size, after = min(limit or requests.PAGE, requests.PAGE), None
+        size, after = requests.page_size(limit), None
         while limit is None or len(found) < limit:
             page = await perform(self._connection, requests.list_items(namespace, where, size, after))
             found += page.records
@@ -80,9 +80,16 @@ class AsyncMemory:
         """Erase items with all their versions: one, or those that fit, or `all`; gives `.items` and `.versions`."""
         return await perform(self._connection, requests.forget(id, namespace, where, all))
 
-    async def history(self, id: str, namespace: str | None = None) -> Sequence[MemoryRecord]:
-        """All versions of an item, latest first."""
-        return await perform(self._connection, requests.history(id, namespace))
+    async def history(self, id: str, namespace: str | None = None, limit: int | None = None) -> Sequence[MemoryRecord]:
+        """Versions of an item, latest first; all of them without a limit."""
+        found: list[MemoryRecord] = []
+        size, after = requests.page_size(limit), None
+        while limit is None or len(found) < limit:
+            page = await perform(self._connection, requests.history(id, namespace, size, after))
+            found += page.records
+            if (after := page.after) is None:
+                break
+        return found[:limit]
 
     async def rollback(self, id: str, version: int, namespace: str | None = None) -> RolledBack:
         """Make an older version the latest: `.record`, and in `.derived` what came of those that were taken back."""

@@ -66,7 +66,7 @@ class Memory:
         self, namespace: str | None = None, where: Where | None = None, limit: int | None = None
     ) -> Sequence[MemoryRecord]:
         """Items in the order of their making; all of them without a limit."""
-        return list(islice(self._pages(namespace, where, limit), limit))
+        return list(islice(self._pages(namespace, where, requests.page_size(limit)), limit))
 
     def forget(
         self, id: str | None = None, namespace: str | None = None, where: Where | None = None, all: bool = False
@@ -74,18 +74,26 @@ class Memory:
         """Erase items with all their versions: one, or those that fit, or `all`; gives `.items` and `.versions`."""
         return perform(self._connection, requests.forget(id, namespace, where, all))
 
-    def history(self, id: str, namespace: str | None = None) -> Sequence[MemoryRecord]:
-        """All versions of an item, latest first."""
-        return perform(self._connection, requests.history(id, namespace))
+    def history(self, id: str, namespace: str | None = None, limit: int | None = None) -> Sequence[MemoryRecord]:
+        """Versions of an item, latest first; all of them without a limit."""
+        return list(islice(self._versions(id, namespace, requests.page_size(limit)), limit))
 
     def rollback(self, id: str, version: int, namespace: str | None = None) -> RolledBack:
         """Make an older version the latest: `.record`, and in `.derived` what came of those that were taken back."""
         return perform(self._connection, requests.rollback(id, version, namespace))
 
-    def _pages(self, namespace: str | None, where: Where | None, limit: int | None) -> Iterator[MemoryRecord]:
-        size, after = min(limit or requests.PAGE, requests.PAGE), None
+    def _pages(self, namespace: str | None, where: Where | None, size: int) -> Iterator[MemoryRecord]:
+        after = None
         while True:
             page = perform(self._connection, requests.list_items(namespace, where, size, after))
+            yield from page.records
+            if (after := page.after) is None:
+                return
+
+    def _versions(self, id: str, namespace: str | None, size: int) -> Iterator[MemoryRecord]:
+        after = None
+        while True:
+            page = perform(self._connection, requests.history(id, namespace, size, after))
             yield from page.records
             if (after := page.after) is None:
                 return

@@ -74,6 +74,13 @@ def list_items(
     return Invocation("mem.list", request, m.MemoryRecords, itself)
 
 
+def page_size(limit: int | None) -> int:
+    """How many to ask for at once when so many are wanted in all. Raises `InvalidArgument`."""
+    if limit is not None and limit < 0:
+        raise InvalidArgument(f"a limit of {limit} is none", "leave it out for all")
+    return min(limit or PAGE, PAGE)
+
+
 def forget(
     id: str | None, namespace: str | None, where: Where | None, all: bool
 ) -> Invocation[m.Forgotten, m.Forgotten]:
@@ -82,9 +89,12 @@ def forget(
     return Invocation("mem.forget", request, m.Forgotten, itself)
 
 
-def history(id: str, namespace: str | None) -> Invocation[m.MemoryRecords, list[m.MemoryRecord]]:
+def history(
+    id: str, namespace: str | None, limit: int, after: int | None
+) -> Invocation[m.MemoryVersions, m.MemoryVersions]:
     """Gives the versions, latest first."""
-    return Invocation("mem.history", build(m.MemoryHistory, id=id, namespace=namespace), m.MemoryRecords, _records)
+    request = build(m.MemoryHistory, id=id, namespace=namespace, limit=limit, after=after)
+    return Invocation("mem.history", request, m.MemoryVersions, itself)
 
 
 def rollback(id: str, version: int, namespace: str | None) -> Invocation[m.RolledBack, m.RolledBack]:

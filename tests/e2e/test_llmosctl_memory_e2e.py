@@ -30,6 +30,9 @@ def test_an_item_is_put_found_changed_taken_back_and_forgotten(roomy: House, tmp
     assert json.loads(llmosctl.output("mem", "list", "-w", "year>=2000", "--json", *there)) == []
     assert len(llmosctl.output("mem", "list", *there).splitlines()) == 3
     assert [line.split()[1] for line in llmosctl.output("mem", "history", id, *there).splitlines()[1:]] == ["2", "1"]
+    assert [
+        one["version"] for one in json.loads(llmosctl.output("mem", "history", id, "--limit", "1", "--json", *there))
+    ] == [2]
     process = roomy.spawn()
     llmosctl.output("mem", "get", id, "--pid", str(process.pid), *there)
     assert f"process {process.pid}  read version 2" in llmosctl.output("mem", "rollback", id, "1", *there)

@@ -33,6 +33,7 @@ def test_what_is_put_is_found_changed_taken_back_and_forgotten(roomy: House) -> 
     assert memory.list(where={"year": [(">", 1990), ("<", 2000)]})[0].metadata["lang"] == "fr"
     memory.put("Paris is a city in Texas.", id=paris.id, expected=1)
     assert [one.version for one in memory.history(paris.id)] == [2, 1]
+    assert [one.version for one in memory.history(paris.id, limit=1)] == [2]
     assert memory.get(paris.id, version=1).text.endswith("France.")
     taken = memory.rollback(paris.id, 1)
     assert (taken.record.version, taken.record.text, taken.derived) == (3, paris.text, ())
@@ -77,6 +78,7 @@ def test_the_asynchronous_sdk_does_the_same(roomy: House) -> None:
             await memory.put("note seven", id="n7", namespace="async")
             assert (await memory.get("n7", "async")).version == 2
             assert len(await memory.history("n7", "async")) == 2
+            assert [one.version for one in await memory.history("n7", "async", limit=1)] == [2]
             assert (await memory.rollback("n7", 1, "async")).record.version == 3
             assert (await memory.forget(namespace="async", all=True)).items == 20
 

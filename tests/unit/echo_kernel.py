@@ -6,6 +6,7 @@ does is chosen by the arguments of a call:
 - `sys.info`, `proc.info`, ...: a fixed reply;  `proc.spawn` with name "refuse": EAGAIN;  `proc.wait`: never answers
 - `gen.generate`: `max_tokens` events under the stream's credit, then the reply; with seed 7 it waits for a cancel after
   the third event, with seed 9 it fails after the third
+- `mem.history`: page after page of an item with `VERSIONS`
 - `sys.drain`: breaks the protocol;  `sys.shutdown`: answers and closes
 """
 
@@ -39,6 +40,7 @@ from llmos.syscalls.wire.frames import BadFrame, CallFrame, CancelFrame, CreditF
 from llmos.syscalls.wire.keys import Key, KeyPair, new_keypair, save_key
 
 PROMPT_TOKENS = 5
+VERSIONS = 2500
 
 
 @dataclass(slots=True, eq=False)
@@ -198,6 +200,8 @@ class EchoKernel:
                 return mem.MemoryRecord("1", "alice/default", 1, text, metadata, "alice", mem.Trust.USER, 0.0, 0.0)
             case mem.MemorySearch():
                 return mem.MemoryRecords(())
+            case mem.MemoryHistory(id=id, limit=limit, after=after):
+                return versions(id, limit, after or VERSIONS + 1)
             case mem.MemoryForget():
                 return mem.Forgotten(1, 1)
             case m.Nothing() if call == "sys.shutdown":
@@ -246,6 +250,13 @@ class EchoKernel:
     def _finish(self, router: zmq.Socket[bytes], stream: Stream, last: bytes) -> None:
         del self._streams[stream.client, stream.id]
         router.send_multipart([stream.client, last])
+
+
+def versions(id: str, limit: int, after: int) -> mem.MemoryVersions:
+    """A page of a history."""
+    numbers = range(after - 1, max(after - 1 - limit, 0), -1)
+    records = (mem.MemoryRecord(id, "notes", n, "", {}, "alice", mem.Trust.USER, 0.0, 0.0) for n in numbers)
+    return mem.MemoryVersions(tuple(records), numbers[-1] if numbers and numbers[-1] > 1 else None)
 
 
 @contextmanager

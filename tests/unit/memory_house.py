@@ -104,7 +104,7 @@ class House:
 
     def history(self, id: str) -> list[int]:
         """The numbers of an item's versions."""
-        return [one.version for one in self.store.history(NOTES, id, self.now).result(PATIENCE).records]
+        return [one.version for one in self.store.history(NOTES, id, 1000, None, self.now).result(PATIENCE).records]
 
     def forget(self, id: str | None = None, *where: Filter, namespace: str = NOTES) -> tuple[int, int]:
         """How many items and versions are gone."""

@@ -169,6 +169,37 @@ def test_lists_go_on_where_they_stopped_in_the_order_of_making(house: House) -> 
         house.store.list("alice/none", (), 3, "nothing", house.now).result(PATIENCE)
 
 
+@pytest.mark.parametrize("limit", range(1, 9))
+def test_a_history_goes_on_where_it_stopped_whatever_fits_into_a_page(house: House, limit: int) -> None:
+    for number in range(7):
+        house.put(f"text {number}", "a")
+    told: list[int] = []
+    after = None
+    while True:
+        page = house.store.history(NOTES, "a", limit, after, house.now).result(PATIENCE)
+        told += [one.version for one in page.records]
+        assert len(page.records) == min(limit, 7 - len(told) + len(page.records))
+        if (after := page.after) is None:
+            break
+        assert after == told[-1]
+        house.put("a version that came meanwhile", "a")
+    assert told == [7, 6, 5, 4, 3, 2, 1]
+    assert [one.version for one in house.store.history(NOTES, "a", 2, 3, house.now).result(PATIENCE).records] == [2, 1]
+    assert house.store.history(NOTES, "a", 2, 1, house.now).result(PATIENCE).records == ()
+    latest = house.store.history(NOTES, "a", 1, 1 << 52, house.now).result(PATIENCE)
+    assert latest.after == latest.records[0].version == house.history("a")[0]
+
+
+def test_a_history_of_long_texts_comes_in_parts_and_whole(house: House) -> None:
+    for _ in range(18):
+        house.put("x" * (1 << 18), "a")
+    first = house.store.history(NOTES, "a", 1000, None, house.now).result(PATIENCE)
+    rest = house.store.history(NOTES, "a", 1000, first.after, house.now).result(PATIENCE)
+    assert len(first.records) == 16
+    assert [one.version for one in (*first.records, *rest.records)] == list(range(18, 0, -1))
+    assert rest.after is None
+
+
 def _traced(traces: tuple[Trace, ...]) -> list[str]:
     found = []
     for trace in traces:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import llmos
-from tests.unit.echo_kernel import EchoKernel, echo_kernel
+from tests.unit.echo_kernel import VERSIONS, EchoKernel, echo_kernel
 
 
 @pytest.fixture
@@ -138,3 +138,23 @@ def test_both_kinds_have_the_same_methods_and_arguments(blocking: type, asynchro
         }
 
     assert methods(blocking) == methods(asynchronous)
+
+
+@pytest.mark.parametrize("limit", [None, 1, 999, 1000, 1001, 2500, 9999])
+def test_a_history_has_all_versions_or_as_many_as_are_asked_for(kernel: EchoKernel, limit: int | None) -> None:
+    async def main() -> list[int]:
+        async with llmos.aconnect(kernel.endpoint, kernel.new_key_file("alice")) as system:
+            return [one.version for one in await system.memory.history("a", limit=limit)]
+
+    assert asyncio.run(main()) == list(range(VERSIONS, 0, -1))[:limit]
+
+
+def test_a_limit_below_zero_is_refused(kernel: EchoKernel) -> None:
+    async def main() -> None:
+        async with llmos.aconnect(kernel.endpoint, kernel.new_key_file("alice")) as system:
+            with pytest.raises(llmos.InvalidArgument, match="limit of -1"):
+                await system.memory.list(limit=-1)
+            with pytest.raises(llmos.InvalidArgument, match="limit of -1"):
+                await system.memory.history("a", limit=-1)
+
+    asyncio.run(main())

@@ -18,7 +18,7 @@ import zmq
 import llmos
 from llmos.syscalls.abi import messages as m
 from llmos.syscalls.abi.words import Role
-from tests.unit.echo_kernel import EchoKernel, echo_kernel
+from tests.unit.echo_kernel import VERSIONS, EchoKernel, echo_kernel
 
 
 @pytest.fixture(autouse=True)
@@ -313,3 +313,15 @@ def test_tcp_carries_the_same(tmp_path: Path) -> None:
         llmos.connect(kernel.endpoint, kernel.new_key_file("alice")) as system,
     ):
         assert system.spawn().pid == 7
+
+
+@pytest.mark.parametrize("limit", [None, 1, 999, 1000, 1001, 2500, 9999])
+def test_a_history_has_all_versions_or_as_many_as_are_asked_for(system: llmos.System, limit: int | None) -> None:
+    wanted = list(range(VERSIONS, 0, -1))[:limit]
+    assert [one.version for one in system.memory.history("a", limit=limit)] == wanted
+
+
+def test_a_limit_below_zero_is_refused(system: llmos.System) -> None:
+    for listing in (system.memory.list, lambda limit: system.memory.history("a", limit=limit)):
+        with pytest.raises(llmos.InvalidArgument, match="limit of -1"):
+            listing(limit=-1)

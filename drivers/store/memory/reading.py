@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import apsw
 
 from llmos.drivers.store.memory.fetching import Row, fetch, numbers
@@ -10,10 +12,7 @@ from llmos.drivers.store.memory.lineage import note_readings
 from llmos.drivers.store.memory.rows import Found, find, find_space, require_item, version_of
 from llmos.kernel.ports.memory import Context, Usage
 from llmos.syscalls.abi.errors import InvalidArgument, NotFound
-from llmos.syscalls.abi.memory import Filter, MemoryRecord, MemoryRecords
-
-MOST_VERSIONS = 1_000
-"""Versions in one history."""
+from llmos.syscalls.abi.memory import Filter, MemoryRecord, MemoryRecords, MemoryVersions
 
 ANSWER_BYTES = 4 << 20
 """Text in one answer, about; what is longer is given in several."""
@@ -50,14 +49,19 @@ def list_items(
     assert space is not None
     condition = in_space(space.id, condition_of(connection, space.id, where, now))
     rest = f"v.revision = i.latest and i.id > ? and {condition.sql} order by i.id limit ?"
-    return _page(find(connection, rest, (first, *condition.bindings, limit + 1)), limit)
+    page = _page(find(connection, rest, (first, *condition.bindings, limit + 1)), limit)
+    return MemoryRecords(page.records, page.records[-1].id if page.more else None)
 
 
-def history(connection: apsw.Connection, namespace: str, id: str, now: float) -> MemoryRecords:
-    """All versions, latest first; the oldest of very many long ones are left out, `after` then says so."""
+def history(
+    connection: apsw.Connection, namespace: str, id: str, limit: int, after: int | None, now: float
+) -> MemoryVersions:
+    """Versions of one item, latest first, before one of them."""
     item = require_item(connection, namespace, id, now)
-    rest = "v.item = ? order by v.number desc limit ?"
-    return _page(find(connection, rest, (item.id, MOST_VERSIONS + 1)), MOST_VERSIONS)
+    before = item.number + 1 if after is None else after
+    rest = "v.item = ? and v.number < ? order by v.number desc limit ?"
+    page = _page(find(connection, rest, (item.id, before, limit + 1)), limit)
+    return MemoryVersions(page.records, page.records[-1].version if page.more else None)
 
 
 def usage(connection: apsw.Connection, index_bytes: int) -> Usage:
@@ -85,13 +89,21 @@ def _place_of(connection: apsw.Connection, namespace: str, id: str) -> int:
     return found[0]
 
 
-def _page(found: list[Found], limit: int) -> MemoryRecords:
-    """As many as fit; `after` is the last one when there are more."""
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Never empty when there are `more`."""
+
+    records: tuple[MemoryRecord, ...]
+    more: bool
+
+
+def _page(found: list[Found], limit: int) -> _Page:
+    """As many as fit into one answer."""
     records: list[MemoryRecord] = []
     size = 0
     for record in (one.record for one in found):
         size += len(record.text)
         if len(records) == limit or (records and size > ANSWER_BYTES):
-            return MemoryRecords(tuple(records), records[-1].id)
+            return _Page(tuple(records), True)
         records.append(record)
-    return MemoryRecords(tuple(records))
+    return _Page(tuple(records), False)

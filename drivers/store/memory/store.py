@@ -28,7 +28,7 @@ from llmos.drivers.store.memory.vector_index import VectorIndex
 from llmos.drivers.store.memory.words import Hit
 from llmos.kernel.ports.encoder import Embedding
 from llmos.kernel.ports.memory import Context, Draft, Question, TakenBack, Unembedded, Usage
-from llmos.syscalls.abi.memory import Filter, Forgotten, MemoryRecord, MemoryRecords
+from llmos.syscalls.abi.memory import Filter, Forgotten, MemoryRecord, MemoryRecords, MemoryVersions
 from llmos.syscalls.abi.words import Pid
 
 Result = TypeVar("Result")
@@ -110,9 +110,9 @@ class MemoryStore:
         check_filters(where)
         return self._look(lambda connection: reading.list_items(connection, namespace, where, limit, after, now), None)
 
-    def history(self, namespace: str, id: str, now: float) -> Future[MemoryRecords]:
+    def history(self, namespace: str, id: str, limit: int, after: int | None, now: float) -> Future[MemoryVersions]:
         """See `MemoryReader`."""
-        return self._look(lambda connection: reading.history(connection, namespace, id, now), None)
+        return self._look(lambda connection: reading.history(connection, namespace, id, limit, after, now), None)
 
     def usage(self) -> Future[Usage]:
         """See `MemoryReader`."""

@@ -136,7 +136,7 @@ class MemoryCalls:
         in_threads(self._loop, forgotten, channel.reply, channel)
 
     def history(self, by: Authorized, request: m.MemoryHistory, channel: Channel) -> None:
-        found = self._memory.history(_namespace(by), request.id, self._clock())
+        found = self._memory.history(_namespace(by), request.id, request.limit, request.after, self._clock())
         in_threads(self._loop, found, channel.reply, channel)
 
     def rollback(self, by: Authorized, request: m.MemoryRollback, channel: Channel) -> None:
