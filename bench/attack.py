@@ -20,8 +20,8 @@ import zmq
 
 import llmos
 from bench.attackers import Attack, attack
+from bench.bare import Echo, Orders, bare_server
 from bench.daemon import daemon
-from bench.echo import Orders, echo
 from bench.report import Fact, Findings, compare
 from llmos.syscalls.abi.messages import OnProcess
 from llmos.syscalls.wire.codec import encode_call, encode_ping
@@ -47,7 +47,7 @@ def run(quick: bool) -> Findings:
         secrets = tuple((key.pair.public, key.pair.secret) for key in keys)
         decoy, folder = new_keypair(), stack.enter_context(TemporaryDirectory(prefix="llmos-"))
         elsewhere = f"ipc://{folder}/decoy"
-        _as_if_elsewhere(stack.enter_context(echo(Orders(elsewhere, b"", decoy.secret))))
+        _as_if_elsewhere(stack.enter_context(bare_server(Orders(elsewhere, Echo(b""), decoy.secret))))
         figures, facts = [], []
         for name, endpoint in (("ipc", served.endpoint), ("tcp", served.tcp_endpoint)):
             before = _refusals(system)

@@ -15,7 +15,7 @@ import msgspec
 import zmq
 
 import llmos
-from bench.bare_messages import SIZE, Orders, Wish, messages
+from bench.bare import SIZE, Orders, Stream, Wish, bare_server
 from bench.daemon import daemon
 from bench.report import Figure, Findings, compare
 from llmos.syscalls.wire.keys import KeyPair, new_keypair
@@ -41,7 +41,7 @@ def run(quick: bool) -> Findings:
         system = stack.enter_context(served.connect())
         folder, pair = stack.enter_context(TemporaryDirectory(prefix="llmos-")), new_keypair()
         endpoint = f"ipc://{Path(folder) / 'peer'}"
-        stack.enter_context(messages(Orders(endpoint, pair.secret)))
+        stack.enter_context(bare_server(Orders(endpoint, Stream(), pair.secret)))
         peer = _connect(stack, endpoint, pair)
         for _ in range(3 if quick else 7):
             sent.append(_send(peer, count))

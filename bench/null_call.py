@@ -18,8 +18,8 @@ import psutil
 import zmq
 
 import llmos
+from bench.bare import Echo, Orders, bare_server
 from bench.daemon import Daemon, daemon
-from bench.echo import Orders, echo
 from bench.report import Fact, Figure, Findings, compare, percentile
 from llmos.syscalls.abi.messages import OnProcess
 from llmos.syscalls.wire.codec import encode_call, encode_ping
@@ -85,8 +85,8 @@ def _servers(stack: ExitStack, served: Daemon, process: llmos.Process, folder: P
         reply = _call(socket, null)
     pair = new_keypair()
     safe, bare = (f"ipc://{folder / name}" for name in ("curve", "bare"))
-    safe_pid = stack.enter_context(echo(Orders(safe, reply, pair.secret)))
-    bare_pid = stack.enter_context(echo(Orders(bare, reply)))
+    safe_pid = stack.enter_context(bare_server(Orders(safe, Echo(reply), pair.secret)))
+    bare_pid = stack.enter_context(bare_server(Orders(bare, Echo(reply))))
     return [
         kernel,
         _Server("echo with CURVE", safe_pid, safe, null, key.pair, pair.public),
