@@ -78,6 +78,9 @@ class Desk:
     def recheck(self, client: Client) -> None:
         """The policy has changed: end the open calls that it forbids."""
         for id, open_call in list(client.calls.items()):
+            # One that has ended may have taken another with it, as a tool its calls.
+            if open_call.channel.over:
+                continue
             if (error := self._forbidden(open_call.authorized)) is not None:
                 open_call.channel.end(Ending.GONE)
                 self._close_call(client, id, error.number.name)

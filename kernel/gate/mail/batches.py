@@ -2,7 +2,8 @@
 
 It does not know calls. Rules: what is handed in while a batch is being written is the next batch, so that a commit is
 shared by all who wait for it, and the loop is woken once for each; operations happen in the order in which they were
-handed in. A batch that fails fails all its operations with the store's error, and nothing of it has happened.
+handed in. A batch that fails fails all its operations with the store's error, and nothing of it has happened; then
+those who wait have to look for themselves, because nobody will be told what the batch would have changed.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ Follow = Callable[[list[Piece]], list[Piece]]
 
 
 class Batches:
-    """Belongs to the loop's thread. `report` hears of every batch after those whose operations were in it."""
+    """Belongs to the loop's thread. After those whose operations were in a batch, `report` hears of it, or `lost` that
+    it failed.
+    """
 
     def __init__(
         self,
@@ -53,12 +56,14 @@ class Batches:
         clock: Callable[[], float],
         follow: Follow,
         report: Callable[[BatchReport], None],
+        lost: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._store = store
         self._clock = clock
         self._follow = follow
         self._report = report
+        self._lost = lost
         self._pieces: list[Piece] = []
         self._under_way: list[Piece] | None = None
         self._leaving = False
@@ -107,6 +112,7 @@ class Batches:
         except DeviceError as error:
             for piece in pieces:
                 piece.settled(error)
+            self._lost()
         else:
             for piece, outcome in zip(pieces, report.outcomes, strict=True):
                 piece.settled(outcome)

@@ -100,6 +100,14 @@ class Receivers:
             for piece in self._offer(arrival):
                 self._hand_in(piece)
 
+    def try_again(self) -> None:
+        """Perhaps something can be taken: whoever waits looks, and is told when that cannot be done."""
+        waiting = chain(*self._of_mailbox.values(), *self._of_owner.values())
+        for receiver in sorted(waiting, key=lambda receiver: receiver.place):
+            if not receiver.busy:
+                receiver.busy = True
+                self._hand_in(self._piece(receiver))
+
     def _offer(self, arrival: Arrival) -> Iterator[Piece]:
         near, far = self._of_mailbox.get(arrival.pid, ()), self._of_owner.get(arrival.owner, ())
         free = (receiver for receiver in chain(near, far) if not receiver.busy and receiver.wants(arrival))

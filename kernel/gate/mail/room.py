@@ -2,7 +2,7 @@
 
 It does not know calls or who may do what. Rules: nobody who waits is overlooked, because what arrives in a batch is
 offered after those whose operations were in it have heard; a message for somebody who waits is taken in the batch that
-brings it. Who owns a mailbox is known here as long as there is one, also when its process is gone.
+brings it; when a batch fails, all who wait try for themselves. Who owns a mailbox is known here as long as there is one, also when its process is gone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class MailRoom:
     ) -> None:
         self._loop = loop
         self._store = store
-        self._batches = Batches(loop, store, clock, self._follow, self._report)
+        self._batches = Batches(loop, store, clock, self._follow, self._report, self._lost)
         self.receivers = Receivers(self._batches.hand_in)
         self.senders = Senders(self._batches.hand_in)
         kept = store.recover()
@@ -101,6 +101,10 @@ class MailRoom:
         self.receivers.arrived(report.arrivals)
         for owner, count in report.freed:
             self.senders.freed(owner, count)
+
+    def _lost(self) -> None:
+        self.receivers.try_again()
+        self.senders.try_again()
 
     def _count(self, tally: p.Tally) -> None:
         counts = self._counts

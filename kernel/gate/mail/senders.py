@@ -83,6 +83,12 @@ class Senders:
         for pid in self._waiting.get(owner, ()):
             self._next(owner, pid, most)
 
+    def try_again(self) -> None:
+        """Perhaps there is room: whoever is the first to wait for it looks, and is told when that cannot be done."""
+        for owner, of_owner in self._waiting.items():
+            for pid in of_owner:
+                self._next(owner, pid, 1)
+
     def _next(self, owner: MailOwner, pid: Pid, most: int) -> None:
         for sender in self._waiting.get(owner, {}).get(pid, ())[:most]:
             if not sender.busy:
