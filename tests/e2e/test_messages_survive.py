@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 
 import pytest
@@ -100,3 +103,58 @@ def test_a_full_mailbox_is_told_or_waited_for_in_order(model: object) -> None:
         daemon.stop()
     finally:
         daemon.destroy()
+
+
+def test_nothing_is_acknowledged_that_a_full_disk_did_not_take_and_the_daemon_goes_on(model: object) -> None:
+    daemon = start_daemon(*SMALL)
+    try:
+        with daemon.connect() as system:
+            pid = system.spawn().pid
+            acknowledged, refused, unexpected = set[str](), set[str](), list[llmos.Error]()
+            stop = threading.Event()
+
+            def send(worker: int) -> None:
+                for number in count():
+                    if stop.is_set():
+                        return
+                    try:
+                        system.messages.send(pid, bytes(100_000), id=f"{worker}-{number}")
+                        acknowledged.add(f"{worker}-{number}")
+                    except llmos.DeviceError as error:
+                        refused.add(f"{worker}-{number}")
+                        if "database" not in error.message or error.hint != "llmosctl doctor":
+                            unexpected.append(error)
+                    except llmos.Error as error:
+                        unexpected.append(error)
+                        return
+
+            threads = [in_thread(lambda n=worker: send(n)) for worker in range(4)]  # type: ignore[misc] # a default binds the number
+            wait_until(lambda: system.info().processes == 1 and len(acknowledged) > 60)
+            with file_size_limit(daemon.process.pid, 2 << 20):
+                wait_until(lambda: system.info().processes == 1 and len(refused) > 40)
+            before = len(acknowledged)
+            wait_until(lambda: system.info().processes == 1 and len(acknowledged) > before + 40)
+            stop.set()
+            for thread in threads:
+                thread.join(PATIENCE)
+            assert unexpected == []
+            received = list[str]()
+            while messages := rest(system, pid):
+                received.extend(str(message.id) for message in messages)
+            assert sorted(received) == sorted(acknowledged)
+            system.process(pid).kill()
+            system.process(pid).wait()
+        daemon.stop()
+    finally:
+        daemon.destroy()
+
+
+@contextmanager
+def file_size_limit(os_pid: int, size: int) -> Iterator[None]:
+    """No file of an OS process can be written beyond so many bytes, as on a disk that is full."""
+    before = resource.prlimit(os_pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(os_pid, resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(os_pid, resource.RLIMIT_FSIZE, before)

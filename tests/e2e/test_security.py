@@ -17,53 +17,24 @@ import pytest
 import llmos
 from llmos.drivers.models.store import ResolvedModel
 from llmos.syscalls.wire.keys import Key, load_key, new_keypair, save_key
-from tests.e2e.daemon_process import Daemon, start_daemon
 from tests.e2e.house import GENERATION_SECONDS
+from tests.e2e.site import Site, open_site
 
 PATIENCE = 20.0
-
-
-class Site:
-    """A daemon, its administrator, and people of two tenants."""
-
-    def __init__(self, daemon: Daemon, admin: llmos.System, folder: Path) -> None:
-        self.daemon = daemon
-        self.admin = admin
-        self.folder = folder
-        self._made = 0
-
-    def person(
-        self, role: str = "developer", tenant: str = "acme", days: float | None = None, rate: float | None = None
-    ) -> tuple[str, Path]:
-        """Somebody new: the name and the key file."""
-        self._made += 1
-        name = f"{role}-{tenant}-{self._made}"
-        path = self.folder / f"{name}.key"
-        self.admin.keys.create(name, role, tenant, expires_days=days, rate=rate, path=path)
-        return name, path
-
-    def connect(self, path: Path) -> llmos.System:
-        return llmos.connect(self.daemon.endpoint, path)
 
 
 @pytest.fixture(scope="module")
 def site(model: ResolvedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A daemon of this module's own, because its policy and its keys change."""
-    daemon = start_daemon("engine.device=cpu", "engine.device_pages=256", 'wire.listen=["tcp://127.0.0.1:0"]')
-    try:
-        with daemon.connect() as admin:
-            yield Site(daemon, admin, tmp_path_factory.mktemp("keys"))
-        assert daemon.process.poll() is None, daemon.log
-    finally:
-        daemon.destroy()
+    with open_site(tmp_path_factory.mktemp("keys")) as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)
 def no_process_is_left(site: Site) -> Iterator[None]:
     """Every test ends the processes of all tenants."""
     yield
-    for one in site.admin.processes():
-        site.admin.process(one.pid).kill()
+    site.clean_up()
 
 
 def question(system: llmos.System, text: str = "Tell a long story about a ship.") -> llmos.Process:

@@ -2,7 +2,7 @@
 
 The kernel answers `sys.info`; `sys.metrics` with a megabyte; `gen.generate` streams `max_tokens` chunks as
 credit allows (and for ever with seed 1); `proc.wait` never answers; `proc.info` raises what is no fault of
-the caller; `sys.drain` refuses.
+the caller; `sys.drain` refuses; a `tool.call` fails when a `tool.register` ends.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class TrivialKernel:
     default_model: str = "small"
     default_encoder: str = "minilm"
     performs: bool = True
+    tool_calls: list[Channel] = field(default_factory=list)
     performed: list[Authorized] = field(default_factory=list)
     owners: dict[Pid, Owner] = field(
         default_factory=lambda: {Pid(ALICES): Owner("alice", "default"), Pid(BOBS): Owner("bob", "default")}
@@ -87,8 +88,17 @@ class TrivialKernel:
                 raise ZeroDivisionError("a bug")
             case "gen.generate" if isinstance(request, m.Generate):
                 _Stream(self, request, channel).go_on()
+            case "tool.register":
+                channel.on_end(self.withdrawn)
+            case "tool.call":
+                self.tool_calls.append(channel)
             case _:
                 channel.on_end(self.note)
+
+    def withdrawn(self, ending: Ending) -> None:
+        self.note(ending)
+        for channel in self.tool_calls:
+            channel.fail(Busy("the tool is gone", "later"))
 
     def note(self, ending: Ending) -> None:
         self.endings.append(ending)

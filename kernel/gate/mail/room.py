@@ -2,7 +2,8 @@
 
 It does not know calls or who may do what. Rules: nobody who waits is overlooked, because what arrives in a batch is
 offered after those whose operations were in it have heard; a message for somebody who waits is taken in the batch that
-brings it; when a batch fails, all who wait try for themselves. Who owns a mailbox is known here as long as there is one, also when its process is gone.
+brings it; when a batch fails, all who wait try for themselves. Who owns a mailbox is known here as long as there is
+one, also when its process is gone.
 """
 
 from __future__ import annotations
