@@ -8,6 +8,7 @@ from llmos.syscalls.abi.words import Record
 from llmos.syscalls.sdk.asynchronous_generation import LoopInbox
 from llmos.syscalls.sdk.connection import Connection
 from llmos.syscalls.sdk.requests import Invocation
+from llmos.syscalls.sdk.undoing import IfInterrupted
 
 Reply = TypeVar("Reply", bound=Record)
 Result = TypeVar("Result")
@@ -17,9 +18,6 @@ async def perform(connection: Connection, invocation: Invocation[Reply, Result])
     """The result of a call; raises its error."""
     inbox = LoopInbox()
     id = connection.start(invocation.call, invocation.request, inbox, invocation.own_timeout)
-    try:
+    with IfInterrupted(lambda: connection.abandon(id)):
         event = await inbox.get()
-    except BaseException:
-        connection.abandon(id)
-        raise
     return invocation.result(event)

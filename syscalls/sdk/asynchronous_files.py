@@ -18,6 +18,7 @@ from llmos.syscalls.sdk.asynchronous_generation import LoopInbox
 from llmos.syscalls.sdk.connection import Connection
 from llmos.syscalls.sdk.files_requests import Gathered, Incoming
 from llmos.syscalls.sdk.protocol import Window
+from llmos.syscalls.sdk.undoing import AsyncIfInterrupted
 
 
 class AsyncFiles:
@@ -107,8 +108,7 @@ class Opening:
         if error is None:
             await self._file.close()
         else:
-            with suppress(Error):
-                await self._file.discard()
+            await self._file._give_up()
 
     async def _open(self) -> AsyncFile:
         return AsyncFile(self._connection, await perform(self._connection, self._call), self._mode)
@@ -162,12 +162,8 @@ class AsyncFile:
     async def close(self) -> f.FileStat:
         """Make what was written lasting, and close; what the file is now. May be called twice."""
         if self._closed is None:
-            try:
+            async with AsyncIfInterrupted(self._give_up):
                 await self.flush()
-            except BaseException:
-                with suppress(Error):
-                    await self.discard()
-                raise
             await self._end(discard=False)
         return self._closed or self.stat
 
@@ -175,6 +171,11 @@ class AsyncFile:
         """Close, and drop a content that was to replace another."""
         if self._closed is None:
             await self._end(discard=True)
+
+    async def _give_up(self) -> None:
+        """Discard it, for a reason that is more than what discarding could raise."""
+        with suppress(Error):
+            await self.discard()
 
     async def _end(self, discard: bool) -> None:
         self._closed = self.stat

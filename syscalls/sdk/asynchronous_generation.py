@@ -16,6 +16,7 @@ from llmos.syscalls.sdk.connection import Connection
 from llmos.syscalls.sdk.protocol import Event
 from llmos.syscalls.sdk.requests import Invocation
 from llmos.syscalls.sdk.stream import GenerationStream
+from llmos.syscalls.sdk.undoing import IfInterrupted
 
 
 class LoopInbox:
@@ -82,8 +83,5 @@ class AsyncGeneration:
         await self.aclose()
 
     async def _next_event(self) -> Event:
-        try:
+        with IfInterrupted(lambda: self._connection.cancel(self._id)):
             return await self._events.get()
-        except BaseException:
-            self._connection.cancel(self._id)
-            raise

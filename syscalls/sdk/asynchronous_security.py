@@ -12,6 +12,7 @@ from llmos.syscalls.abi import security as s
 from llmos.syscalls.sdk import security_requests as requests
 from llmos.syscalls.sdk.asynchronous_call import perform
 from llmos.syscalls.sdk.connection import Connection
+from llmos.syscalls.sdk.undoing import AsyncIfInterrupted
 from llmos.syscalls.wire.keys import Key, new_keypair, save_key
 
 PAGE = 1000
@@ -41,11 +42,8 @@ class AsyncKeys:
         invocation = requests.create_key(name, role, new_keypair(), tenant, kind, expires_days, rate)
         key = await perform(self._connection, invocation)
         if path is not None:
-            try:
+            async with AsyncIfInterrupted(lambda: self.revoke(name)):
                 save_key(Path(path), key)
-            except BaseException:
-                await self.revoke(name)
-                raise
         return key
 
     async def list(self, tenant: str | None = None) -> Sequence[s.KeyInfo]:

@@ -22,6 +22,7 @@ from llmos.syscalls.sdk.connection import Connection
 from llmos.syscalls.sdk.protocol import Failed, Happened, Replied
 from llmos.syscalls.sdk.tool_definitions import Definition, Function, Json, define, result_text
 from llmos.syscalls.sdk.tool_serving import WINDOW, Patience, caller_of, can_come_back, new_window, told
+from llmos.syscalls.sdk.undoing import IfInterrupted
 from llmos.syscalls.wire.codec import decode_record
 
 Given = TypeVar("Given", bound=Function)
@@ -61,11 +62,8 @@ class AsyncToolOffer:
         self._inbox = LoopInbox()
         request = requests.register_tool(self.definition, WINDOW)
         self._id = self._connection.start("tool.register", request, self._inbox)
-        try:
+        with IfInterrupted(lambda: self._connection.abandon(self._id)):
             event = await self._inbox.get()
-        except BaseException:
-            self._connection.abandon(self._id)
-            raise
         if isinstance(event, Failed):
             raise event.error
         self._patience.taken()

@@ -9,6 +9,7 @@ from llmos.syscalls.abi.words import Record
 from llmos.syscalls.sdk.connection import Connection
 from llmos.syscalls.sdk.protocol import Event
 from llmos.syscalls.sdk.requests import Invocation
+from llmos.syscalls.sdk.undoing import IfInterrupted
 
 Reply = TypeVar("Reply", bound=Record)
 Result = TypeVar("Result")
@@ -18,9 +19,6 @@ def perform(connection: Connection, invocation: Invocation[Reply, Result]) -> Re
     """The result of a call; raises its error."""
     inbox: SimpleQueue[Event] = SimpleQueue()
     id = connection.start(invocation.call, invocation.request, inbox, invocation.own_timeout)
-    try:
+    with IfInterrupted(lambda: connection.abandon(id)):
         event = inbox.get()
-    except BaseException:
-        connection.abandon(id)
-        raise
     return invocation.result(event)

@@ -19,6 +19,7 @@ from llmos.syscalls.sdk.blocking_call import perform
 from llmos.syscalls.sdk.connection import Connection
 from llmos.syscalls.sdk.files_requests import Gathered, Incoming
 from llmos.syscalls.sdk.protocol import Event, Window
+from llmos.syscalls.sdk.undoing import IfInterrupted
 
 
 class Files:
@@ -108,8 +109,7 @@ class File:
         if error is None:
             self.close()
         else:
-            with suppress(Error):
-                self.discard()
+            self._give_up()
 
     def __iter__(self) -> Iterator[bytes]:
         """Chunks, from where it stands to the end, each as soon as it is there."""
@@ -146,12 +146,8 @@ class File:
     def close(self) -> f.FileStat:
         """Make what was written lasting, and close; what the file is now. May be called twice."""
         if self._closed is None:
-            try:
+            with IfInterrupted(self._give_up):
                 self.flush()
-            except BaseException:
-                with suppress(Error):
-                    self.discard()
-                raise
             self._end(discard=False)
         return self._closed or self.stat
 
@@ -159,6 +155,11 @@ class File:
         """Close, and drop a content that was to replace another."""
         if self._closed is None:
             self._end(discard=True)
+
+    def _give_up(self) -> None:
+        """Discard it, for a reason that is more than what discarding could raise."""
+        with suppress(Error):
+            self.discard()
 
     def _end(self, discard: bool) -> None:
         # Closed whatever comes: the kernel has no such descriptor any more.

@@ -16,6 +16,7 @@ from llmos.syscalls.sdk.connection import Connection
 from llmos.syscalls.sdk.protocol import Event
 from llmos.syscalls.sdk.requests import Invocation
 from llmos.syscalls.sdk.stream import GenerationStream
+from llmos.syscalls.sdk.undoing import IfInterrupted
 
 
 class Generation:
@@ -64,8 +65,5 @@ class Generation:
         self.close()
 
     def _next_event(self) -> Event:
-        try:
+        with IfInterrupted(self.cancel):
             return self._events.get()
-        except BaseException:
-            self.cancel()
-            raise
