@@ -14,6 +14,7 @@ import apsw
 from llmos.drivers.store.database import Database
 from llmos.drivers.store.mail_batch import Batch
 from llmos.drivers.store.mail_rows import DEAD, DEAD_TAKEN, TAKEN, WAITING
+from llmos.drivers.store.mail_shares import COUNT, TABLES
 from llmos.kernel.ports.mail import BatchReport, Kept, MailLimits, MailOwner, Operation, Tally
 from llmos.syscalls.abi.words import Pid
 
@@ -54,7 +55,7 @@ class MailDatabase:
     def __init__(self, path: Path, limits: MailLimits) -> None:
         """Open or make it. Raises `InvalidArgument` for a damaged file, `DeviceError`."""
         self._limits = limits
-        self._database = Database(path, SCHEMA)
+        self._database = Database(path, SCHEMA + TABLES)
 
     def recover(self) -> Kept:
         return self._database.write(_recover).result()
@@ -74,6 +75,7 @@ def _recover(connection: apsw.Connection) -> Kept:
         "delete from mailboxes where messages = 0 and letters = 0"
         " and not exists (select 1 from subscriptions where subscriptions.pid = mailboxes.pid)"
     )
+    connection.execute(COUNT)
     mailboxes: list[tuple[int, str, str]] = connection.execute(
         "select pid, name, tenant from mailboxes join owners on owners.id = mailboxes.owner"
     ).fetchall()  # type: ignore[assignment] # the columns' types

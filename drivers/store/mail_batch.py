@@ -23,6 +23,8 @@ MOST_BYTES: Final = 16 << 20
 """Bodies that are given out at once, together."""
 
 FULL: Final = "the mailbox was full"
+NO_SHARE: Final = "the publisher's share of the mailbox was full"
+OTHERS_WAIT: Final = "others wait to send to it"
 TOO_OLD: Final = "nobody took it in time"
 
 
@@ -39,8 +41,8 @@ class Batch:
         self._arrivals: dict[int, p.Arrival] = {}
         self._counts: Counter[str] = Counter()
         self._resigned: list[Pid] = []
-        self._closed_to: set[Pid] = set()
-        """Mailboxes where somebody who was refused waits for room."""
+        self._closed: set[Pid | tuple[Pid, str]] = set()
+        """Mailboxes where somebody who was refused waits for room; with a principal: waits for that one's share."""
 
     def run(self, operations: tuple[p.Operation, ...]) -> p.BatchReport:
         """Do all of them."""
@@ -93,12 +95,12 @@ class Batch:
         if (known := self._ids.number_of(wish.pid, draft)) is not None:
             return p.Delivered(known, again=True)
         box = self._ledger.open(wish.pid, wish.owner)
-        shortage = box.shortage(len(draft.body), self._limits)
-        if shortage or wish.pid in self._closed_to:
-            if wish.patient:
-                self._closed_to.add(wish.pid)
-            return p.Full(shortage or "others wait to send to it")
-        return p.Delivered(self._put(box, draft))
+        refused = self._refusal(box, draft)
+        if refused is None:
+            return p.Delivered(self._put(box, draft))
+        if wish.patient:
+            self._closed.add((wish.pid, draft.principal) if refused.share else wish.pid)
+        return refused
 
     def _spread(self, wish: p.Spread) -> p.Outcome:
         reached = 0
@@ -106,10 +108,19 @@ class Batch:
             if self._ids.number_of(pid, wish.draft) is not None:
                 continue
             box = self._ledger.open(pid, owner)
-            full = bool(box.shortage(len(wish.draft.body), self._limits)) or pid in self._closed_to
-            self._put(box, wish.draft, FULL if full else "")
-            reached += not full
+            refused = self._refusal(box, wish.draft)
+            self._put(box, wish.draft, _reason(refused))
+            reached += refused is None
         return p.Counted(reached)
+
+    def _refusal(self, box: Box, draft: p.Draft) -> p.Full | None:
+        refused = self._ledger.refusal(box, draft, self._limits)
+        if refused is None or refused.share:
+            if box.pid in self._closed:
+                return p.Full(OTHERS_WAIT)
+            if (box.pid, draft.principal) in self._closed:
+                return p.Full(OTHERS_WAIT, share=True)
+        return refused
 
     def _put(self, box: Box, draft: p.Draft, dead: str = "") -> int:
         number, self._next = self._next, self._next + 1
@@ -265,10 +276,7 @@ class Batch:
             self._counts["dropped"] += 1
 
     def _count(self, box: Box, trace: Trace, more: int) -> None:
-        for holder in (box, box.account):
-            holder.messages += more
-            holder.bytes += more * trace.size
-        box.account.freed += more < 0
+        self._ledger.count(box, trace.principal, more, more * trace.size)
         self._counts["messages"] += more
         self._counts["bytes"] += more * trace.size
 
@@ -289,6 +297,13 @@ class Batch:
     def _next_due(self) -> float | None:
         due: float | None = self._connection.execute("select min(due) from messages where due is not null").get
         return due
+
+
+def _reason(refused: p.Full | None) -> str:
+    """Why what was published is a dead letter at once; empty when it is none."""
+    if refused is None:
+        return ""
+    return NO_SHARE if refused.share else FULL
 
 
 def _next_number(connection: apsw.Connection) -> int:

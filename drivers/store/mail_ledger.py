@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import apsw
 
-from llmos.kernel.ports.mail import MailLimits, MailOwner
+from llmos.drivers.store.mail_shares import Shares
+from llmos.kernel.ports.mail import Draft, Full, MailLimits, MailOwner
 from llmos.syscalls.abi.words import Pid
 
 
@@ -62,6 +63,10 @@ class Ledger:
     connection: apsw.Connection
     boxes: dict[Pid, Box] = field(default_factory=dict)
     accounts: dict[int, Account] = field(default_factory=dict)
+    shares: Shares = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shares = Shares(self.connection)
 
     def open(self, pid: Pid, owner: MailOwner) -> Box:
         """The mailbox of a pid; made for `owner` if there is none."""
@@ -71,6 +76,41 @@ class Ledger:
             self.connection.execute("insert into mailboxes(pid, owner) values(?, ?)", (pid, account.id))
             box = self.boxes[pid] = Box(pid, account)
         return box
+
+    def refusal(self, box: Box, draft: Draft, limits: MailLimits) -> Full | None:
+        """Why a message may not be put into a mailbox, by the limits or by its sender's share; None when it may."""
+        shortage = box.shortage(len(draft.body), limits)
+        if shortage:
+            return Full(shortage)
+        account, who = box.account, draft.principal
+        if who == account.owner.name:
+            return None
+        here, everywhere = self.shares.here.of(box.pid, who), self.shares.everywhere.of(account.id, who)
+        for held, more, free, name, what in (
+            (here.messages, 1, limits.mailbox_messages - box.messages, "mailbox_messages", "messages in it"),
+            (here.bytes, len(draft.body), limits.mailbox_bytes - box.bytes, "mailbox_bytes", "bytes in it"),
+            (everywhere.messages, 1, limits.principal_messages - account.messages, "principal_messages", "messages"),
+            (everywhere.bytes, len(draft.body), limits.principal_bytes - account.bytes, "principal_bytes", "bytes"),
+        ):
+            if held + more > free:
+                return Full(
+                    f"{who} holds {held} {what} and {free} are free (messages.{name}); one sender may hold half of what"
+                    " the others leave",
+                    share=True,
+                )
+        return None
+
+    def count(self, box: Box, principal: str, messages: int, size: int) -> None:
+        """A sender has so many more messages and bytes in a mailbox."""
+        for holder in (
+            box,
+            box.account,
+            self.shares.here.of(box.pid, principal),
+            self.shares.everywhere.of(box.account.id, principal),
+        ):
+            holder.messages += messages
+            holder.bytes += size
+        box.account.freed += messages < 0
 
     def find(self, pid: Pid) -> Box | None:
         """The mailbox of a pid, if there is one."""
@@ -125,6 +165,7 @@ class Ledger:
             "update owners set messages = ?, bytes = ?, dead = ?, dead_bytes = ?, remembered = ? where id = ?",
             [(a.messages, a.bytes, a.dead, a.dead_bytes, a.remembered, a.id) for a in self.accounts.values()],
         )
+        self.shares.write()
         return tuple(closed)
 
     def _is_over(self, box: Box) -> bool:

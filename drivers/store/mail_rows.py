@@ -22,7 +22,7 @@ DEAD_TAKEN: Final = 3
 """Places, as they are stored; odd ones are taken."""
 
 _MAIL = "number, pid, body, principal, sent, deliveries, id, tag, sender, topic, dead"
-_TRACE = "number, pid, owner, state, deliveries, size, sender, id, tag, topic"
+_TRACE = "number, pid, owner, state, deliveries, size, principal, sender, id, tag, topic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Trace:
     state: int
     deliveries: int
     size: int
+    principal: str
     sender: int
     id: str | None
     tag: str | None
@@ -64,7 +65,7 @@ def insert(
         " values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (number, pid, owner, state, now, size, draft.principal, *_label(draft), dead, draft.body),
     )
-    return Trace(number, pid, owner, state, 0, size, draft.sender, draft.id, draft.tag, draft.topic)
+    return Trace(number, pid, owner, state, 0, size, draft.principal, draft.sender, draft.id, draft.tag, draft.topic)
 
 
 def free_ones(

@@ -97,8 +97,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Put a message into a mailbox, which is made if there is none. `patient`: who is refused for want of room waits,
-    so that nobody later in the batch may get in before.
+    """Put a message into a mailbox, which is made if there is none.
+
+    A principal who is not the owner may hold half of what the others leave. `patient`: who is refused for want of room
+    waits, so that nobody later in the batch may get in before; for want of a share, nobody of the same principal.
     """
 
     pid: Pid
@@ -196,9 +198,10 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """There is no room; in words, which limit that is."""
+    """There is no room; in words, which limit that is. `share`: only for this principal, and others may have room."""
 
     limit: str
+    share: bool = False
 
 
 @dataclass(frozen=True, slots=True)

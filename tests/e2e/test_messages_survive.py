@@ -5,13 +5,14 @@ from __future__ import annotations
 import resource
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
+from pathlib import Path
 
 import pytest
 
 import llmos
-from tests.e2e.daemon_process import start_daemon, start_in
+from tests.e2e.daemon_process import USER, Daemon, start_daemon, start_in
 from tests.e2e.mail_clients import PATIENCE, gauge, in_thread, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -103,6 +104,46 @@ def test_a_full_mailbox_is_told_or_waited_for_in_order(model: object) -> None:
         daemon.stop()
     finally:
         daemon.destroy()
+
+
+def test_one_sender_cannot_lock_the_others_out_of_a_mailbox(model: object, tmp_path: Path) -> None:
+    daemon = start_daemon(*SMALL[:3], "messages.mailbox_messages=4")
+    try:
+        with daemon.connect() as system, daemon.connect(USER) as bob, ExitStack() as stack:
+            carol, dave = (stack.enter_context(someone(daemon, system, name, tmp_path)) for name in ("carol", "dave"))
+            process = bob.spawn()
+            greedy, waits = carol.messages, list[int]()
+            assert [greedy.send(process.pid, number) > 0 for number in range(2)] == [True, True]
+            with pytest.raises(
+                llmos.TryAgain, match=r"carol holds 2 messages in it and 2 are free.*one sender may hold"
+            ):
+                greedy.send(process.pid, 2)
+            waiting = in_thread(lambda: waits.append(greedy.send(process.pid, 2, timeout=PATIENCE)))
+            wait_until(lambda: gauge(system, "message_senders_waiting") == 1)
+            assert dave.messages.send(process.pid, "from dave") > 0
+            assert process.send("from its owner") > 0
+            with pytest.raises(llmos.TryAgain, match=r"messages\.mailbox_messages is 4"):
+                process.send("no room")
+            assert waits == []
+            assert [process.receive(timeout=PATIENCE).body for _ in range(5)] == [
+                0,
+                1,
+                "from dave",
+                "from its owner",
+                2,
+            ]
+            waiting.join(PATIENCE)
+            process.kill()
+            process.wait()
+        daemon.stop()
+    finally:
+        daemon.destroy()
+
+
+def someone(daemon: Daemon, system: llmos.System, name: str, folder: Path) -> llmos.System:
+    """A connection of somebody new."""
+    system.keys.create(name, "developer", path=folder / f"{name}.key")
+    return llmos.connect(daemon.endpoint, folder / f"{name}.key")
 
 
 def test_nothing_is_acknowledged_that_a_full_disk_did_not_take_and_the_daemon_goes_on(model: object) -> None:

@@ -36,6 +36,7 @@ class MailMachine(RuleBasedStateMachine):
         self.deliveries: dict[int, int] = {}
         self.dead: dict[int, Pid] = {}
         self.ids: dict[tuple[Pid, str], int] = {}
+        self.from_whom: dict[int, str] = {}
         self.gone: set[int] = set()
 
     def do(self, *operations: p.Operation) -> tuple[p.Outcome, ...]:
@@ -59,21 +60,39 @@ class MailMachine(RuleBasedStateMachine):
     def held(self, pid: Pid) -> int:
         return sum(at == pid for at in self.waiting.values()) + sum(at == pid for at, _ in self.leases.values())
 
-    @rule(pid=PIDS, sender=st.sampled_from([0, 3]), id=st.sampled_from([None, None, "a", "b"]))
-    def send(self, pid: Pid, sender: int, id: str | None) -> None:
-        (outcome,) = self.do(p.Deliver(pid, OWNER, p.Draft(b"x", "bob", sender, id and f"{sender}{id}")))
-        known = self.ids.get((pid, f"{sender}{id}")) if id else None
+    def share(self, pid: Pid, who: str) -> int:
+        there = [number for number, at in self.waiting.items() if at == pid]
+        there += [number for number, (at, _) in self.leases.items() if at == pid]
+        return sum(self.from_whom[number] == who for number in there)
+
+    @rule(
+        pid=PIDS,
+        who=st.sampled_from(["bob", "carol", OWNER.name]),
+        sender=st.sampled_from([0, 3]),
+        id=st.sampled_from([None, None, "a", "b"]),
+    )
+    def send(self, pid: Pid, who: str, sender: int, id: str | None) -> None:
+        (outcome,) = self.do(p.Deliver(pid, OWNER, p.Draft(b"x", who, sender, id and f"{sender}{id}")))
+        known = self.ids.get((pid, f"{who}{sender}{id}")) if id else None
+        free = LIMITS.mailbox_messages - self.held(pid)
+        within = who == OWNER.name or self.share(pid, who) < free
         match outcome:
             case p.Delivered(number, again=True):
                 assert number == known
             case p.Delivered(number):
                 assert known is None or known in self.gone or known not in self.deliveries
                 assert number not in self.deliveries
+                assert free > 0
+                assert within
                 self.waiting[number], self.deliveries[number] = pid, 0
+                self.from_whom[number] = who
                 if id:
-                    self.ids[pid, f"{sender}{id}"] = number
+                    self.ids[pid, f"{who}{sender}{id}"] = number
+            case p.Full(share=True):
+                assert free > 0
+                assert not within
             case p.Full():
-                assert self.held(pid) == LIMITS.mailbox_messages
+                assert free == 0
             case _:
                 raise AssertionError(outcome)
 

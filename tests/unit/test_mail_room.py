@@ -78,10 +78,12 @@ def receive(room: MailRoom, pid: Pid | None = MAILBOX, tag: str | None = None, l
     return reader
 
 
-def send(room: MailRoom, body: str, tag: str | None = None, patient: bool = False, pid: Pid = MAILBOX) -> Writer:
+def send(
+    room: MailRoom, body: str, tag: str | None = None, patient: bool = False, pid: Pid = MAILBOX, who: str = "bob"
+) -> Writer:
     """One who sends a message."""
     writer = Writer(patient)
-    room.senders.send(p.Deliver(pid, ALICE, p.Draft(body.encode(), "bob", tag=tag), patient), writer)
+    room.senders.send(p.Deliver(pid, ALICE, p.Draft(body.encode(), who, tag=tag), patient), writer)
     return writer
 
 
@@ -167,6 +169,51 @@ def test_room_in_one_mailbox_wakes_those_who_wait_for_that_one(tmp_path: Path) -
     in_room(tmp_path, story, p.MailLimits(mailbox_messages=1))
 
 
+def test_who_waits_for_room_in_its_own_share_is_in_nobody_elses_way(tmp_path: Path) -> None:
+    async def story(room: MailRoom) -> None:
+        for number in (1, 2):
+            assert await send(room, f"bob {number}").got.get() == f"sent {number}"
+        waits = send(room, "bob 3", patient=True)
+        behind = send(room, "bob 4", patient=True)
+        assert [await waits.got.get(), await behind.got.get()] == ["full", "full"]
+        assert await send(room, "carol", who="carol").got.get() == "sent 3"
+        assert await send(room, "bob 5").got.get() == "full"
+        # The last place is for one who holds nothing.
+        assert await send(room, "carol", who="carol").got.get() == "full"
+        assert await send(room, "dave", who="dave").got.get() == "sent 4"
+        eve = send(room, "eve", patient=True, who="eve")
+        assert await eve.got.get() == "full"
+        room.perform(p.Settle(p.Scope(ALICE), (4,)), lambda outcome: None)
+        assert await eve.got.get() == "sent 5"
+        for number in (1, 2, 3, 5):
+            room.perform(p.Settle(p.Scope(ALICE), (number,)), lambda outcome: None)
+        assert [await last_heard(waits), await last_heard(behind)] == ["sent 6", "sent 7"]
+        assert len(room.senders) == 0
+
+    in_room(tmp_path, story, p.MailLimits(mailbox_messages=4))
+
+
+async def last_heard(writer: Writer) -> str:
+    """What a writer hears that waits while it finds no room."""
+    while (heard := await writer.got.get()) == "full":
+        pass
+    return heard
+
+
+def test_those_who_wait_for_room_get_it_in_their_order_whoever_they_are(tmp_path: Path) -> None:
+    async def story(room: MailRoom) -> None:
+        assert await send(room, "0", who="alice").got.get() == "sent 1"
+        waiting = [send(room, who, patient=True, who=who) for who in ("bob", "carol", "dave")]
+        for writer in waiting:
+            assert await writer.got.get() == "full"
+        assert await send(room, "late", who="eve").got.get() == "full"
+        for number, writer in enumerate(waiting, 1):
+            room.perform(p.Settle(p.Scope(ALICE), (number,)), lambda outcome: None)
+            assert await last_heard(writer) == f"sent {number + 1}"
+
+    in_room(tmp_path, story, p.MailLimits(mailbox_messages=1))
+
+
 def test_what_one_principal_has_under_way_is_bounded(tmp_path: Path) -> None:
     async def story(room: MailRoom) -> None:
         writers = [send(room, "x" * (1 << 20)) for _ in range(32)]
@@ -176,7 +223,7 @@ def test_what_one_principal_has_under_way_is_bounded(tmp_path: Path) -> None:
             await writer.got.get()
         assert await send(room, "x").got.get() == "sent 33"
 
-    in_room(tmp_path, story)
+    in_room(tmp_path, story, p.MailLimits(mailbox_bytes=1 << 30, principal_bytes=1 << 30))
 
 
 def test_a_process_that_exits_ends_the_waits_in_its_name(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Those who send, and who wait for room in a full mailbox in the order in which they came.
 
-It does not know what room is. Rules: nobody gets into a mailbox before those who wait for it; who tried and found no
-room keeps the place; what one principal has handed in and is not on the disk yet is bounded.
+It does not know what room is. Rules: nobody gets into a mailbox before those who wait for room in it; who waits only
+for room in the own share is in nobody's way but its principal's; who tried and found none keeps the place; what one
+principal has handed in and is not on the disk yet is bounded.
 """
 
 from __future__ import annotations
@@ -39,12 +40,18 @@ class Writer(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Sender:
-    """One message on its way; `busy` while it is being written."""
+    """One message on its way; `busy` while it is being written; `share` when it waits for room in its own share."""
 
     deliver: Deliver
     writer: Writer
     busy: bool = True
     waiting: bool = False
+    share: bool = False
+
+    @property
+    def who(self) -> str:
+        """Its principal."""
+        return self.deliver.draft.principal
 
 
 class Senders:
@@ -90,8 +97,11 @@ class Senders:
                 self._next(owner, pid, 1)
 
     def _next(self, owner: MailOwner, pid: Pid, most: int) -> None:
-        for sender in self._waiting.get(owner, {}).get(pid, ())[:most]:
-            if not sender.busy:
+        """Let the first of every principal try again: one may have room in its share, and another none."""
+        tried = Counter[str]()
+        for sender in self._waiting.get(owner, {}).get(pid, ()):
+            tried[sender.who] += 1
+            if tried[sender.who] <= most and not sender.busy:
                 sender.busy = True
                 self._hand_in(self._piece(sender))
 
@@ -100,10 +110,11 @@ class Senders:
 
     def _may_leave(self, sender: Sender) -> bool:
         deliver = sender.deliver
-        if sender.waiting or not self._waiting.get(deliver.owner, {}).get(deliver.pid):
-            return True
-        self._tried(sender, Full(OTHERS_WAIT))
-        return False
+        waiting = () if sender.waiting else self._waiting.get(deliver.owner, {}).get(deliver.pid, ())
+        ahead = [other for other in waiting if not other.share or other.who == sender.who]
+        if ahead:
+            self._tried(sender, Full(OTHERS_WAIT, share=all(other.share for other in ahead)))
+        return not ahead
 
     def _tried(self, sender: Sender, outcome: Outcome | DeviceError) -> None:
         sender.busy = False
@@ -114,7 +125,8 @@ class Senders:
                 sender.writer.sent(delivered)
                 if waited:
                     self._next(deliver.owner, deliver.pid, 1)
-            case Full(limit):
+            case Full(limit, share):
+                sender.share = share
                 if sender.writer.full(limit):
                     self._wait(sender)
                 else:
