@@ -283,6 +283,8 @@ def test_the_asynchronous_sdk_offers_and_calls(roomy: House) -> None:
             serving = asyncio.create_task(system.tools.serve())
             await system.tools.register(lambda: "late", name="late")
             assert await system.tools.call("late") == "late"
+            while "double" not in {tool.name for tool in await system.tools.list()}:
+                assert not serving.done()
             calls = [system.tools.call("double", {"number": number}) for number in range(8)]
             assert await asyncio.gather(*calls) == [{"double": 2 * n, "for": "admin"} for n in range(8)]
             with pytest.raises(llmos.TimedOut):
