@@ -94,7 +94,7 @@ class Gate:
         self._descriptor = self._socket.fileno()
         self._post = Post(loop, self._socket, self._bounds, self._schedule, self._lose)
         self._desk = Desk(loop, membrane, recorder, dispatch, self._post, self._bounds, self._strike)
-        self._draining = self._scheduled = self._closed = False
+        self._draining = self._scheduled = self._again = self._closed = False
         self._now = loop.time()
         self._ping = codec.encode_ping()
         self._bound: list[str] = []
@@ -208,6 +208,7 @@ class Gate:
 
     def _schedule(self) -> None:
         """Look at the socket again soon: a send may have swallowed the edge that announced a frame."""
+        self._again = True
         if not self._draining and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._drain)
@@ -222,14 +223,17 @@ class Gate:
             emptied = self._receive_some()
         finally:
             self._draining = False
-            if not emptied:
+            if not emptied or self._again:
                 self._schedule()
 
     def _receive_some(self) -> bool:
-        """Handle frames; says whether there is none left. Answers leave together, a few at a time."""
+        """Handle frames; says whether there was none left. Answers leave together, a few at a time: the last of them
+        after the last look, so that `_again` tells whether another one is needed.
+        """
         self._now = self._loop.time()
         for _ in range(_AT_ONCE // _TOGETHER):
             self._post.collect()
+            self._again = False
             try:
                 for _ in range(_TOGETHER):
                     routing = self._socket.recv(_NOBLOCK)
