@@ -57,6 +57,11 @@ class Home:
         return self.root / "files"
 
     @property
+    def apps(self) -> Path:
+        """Installed apps."""
+        return self.root / "apps"
+
+    @property
     def settings(self) -> Path:
         """The settings file, if there is one."""
         return self.root / "llmos.toml"

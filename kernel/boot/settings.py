@@ -127,9 +127,13 @@ class MemorySection:
 
 @dataclass(frozen=True, slots=True)
 class SandboxSection:
-    """`[sandbox]`."""
+    """`[sandbox]`: the engine's runtime, the image to build on (empty: `python:X.Y-slim` of this Python), and how many
+    containers of each app wait for a run.
+    """
 
     runtime: str = "auto"
+    base: str = ""
+    warm: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +217,11 @@ KINDS: Mapping[str, Mapping[str, Kind]] = {
         "bytes_per_owner": size(),
         "index_memory": size(),
     },
-    "sandbox": {"runtime": choice("auto", "runc", "runsc")},
+    "sandbox": {
+        "runtime": choice("auto", "runc", "runsc"),
+        "base": text("the name of an image that has this Python", empty=True),
+        "warm": integer(0, 64),
+    },
     "files": {
         "versions": integer(0, 1000),
         "quota": size(),

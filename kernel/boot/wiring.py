@@ -1,8 +1,7 @@
-"""Puts the kernel together: the model from its store, the drivers, the core, its shell and the handlers of
-calls.
+"""Puts the kernel together: the model from its store, the drivers, the core, its shell and the handlers of calls.
 
-With `encoders`, `files`, `mail` and `memory`, the only module of the kernel that knows the drivers. It decides nothing;
-rules: what can be refused is refused before an engine is started.
+With `apps`, `encoders`, `files`, `mail` and `memory`, the only module of the kernel that knows the drivers. It decides
+nothing; rules: what can be refused is refused before an engine is started.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from llmos.drivers.engine.settings import DeviceKind, EngineSettings, NumberForm
 from llmos.drivers.models.location import models_directory
 from llmos.drivers.models.store import ModelStore, ResolvedModel
 from llmos.drivers.text.codec import load_codec
+from llmos.kernel.boot.apps import AppParts
 from llmos.kernel.boot.encoders import open_encoder
 from llmos.kernel.boot.files import Files
 from llmos.kernel.boot.mail import open_mail
@@ -93,6 +93,7 @@ class KernelService:
         self._shell = parts.shell
         self._room = parts.room
         self._handlers: Handlers | None = None
+        self._apps: AppParts | None = None
         self._stillborn = 0
 
     @property
@@ -117,7 +118,8 @@ class KernelService:
         return self._parts.files.table.path_of(descriptor)
 
     def begin(self, security: Security) -> None:
-        self._handlers = _handlers(self._boot, self._parts, security)
+        self._apps = AppParts.open(self._boot, security)
+        self._handlers = _handlers(self._boot, self._parts, security, self._apps)
         self._shell.on_exited.append(self._room.process_exited)
         self._room.begin()
         self._shell.on_engine_change = self._engine_changed
@@ -125,6 +127,7 @@ class KernelService:
         self._shell.start()
         self._parts.encoder.start()
         self._parts.memory.upkeep.start()
+        self._apps.runner.begin()
 
     def _engine_changed(self) -> None:
         """Whoever started us waits until an engine is up; one that never comes up ends us."""
@@ -142,6 +145,8 @@ class KernelService:
         self._handlers.dispatch(authorized, call, request, channel)
 
     def close(self) -> None:
+        if self._apps is not None:
+            self._apps.close()
         self._parts.close()
 
 
@@ -169,7 +174,7 @@ def assemble(boot: Boot) -> KernelService:
     return KernelService(boot, parts)
 
 
-def _handlers(boot: Boot, parts: Parts, security: Security) -> Handlers:
+def _handlers(boot: Boot, parts: Parts, security: Security, apps: AppParts) -> Handlers:
     """A group of calls from each of its parts."""
     membrane, recorder, gate, reader = security.membrane, security.recorder, security.gate, security.reader
     shell = parts.shell
@@ -189,6 +194,7 @@ def _handlers(boot: Boot, parts: Parts, security: Security) -> Handlers:
         MailCalls(shell, membrane, parts.room, time.time),
         tools,
         *parts.files.groups(shell, membrane),
+        apps.calls,
     )
     return Handlers(group.handlers() for group in groups)
 

@@ -22,6 +22,7 @@ from llmos.kernel.gate.clients import Client, OpenCall
 from llmos.kernel.gate.post import Post
 from llmos.kernel.gate.recorder import Recorder
 from llmos.kernel.security.membrane import Denied, Membrane
+from llmos.syscalls.abi.apps import AppInstall, AppLogs
 from llmos.syscalls.abi.errors import DeviceError, Error, InvalidArgument, MessageTooLong, ProtocolError, TryAgain
 from llmos.syscalls.abi.files import FileRead, FileWatch
 from llmos.syscalls.abi.mail import Subscribe
@@ -225,5 +226,5 @@ class _CallOutlet:
 
 
 def _first_credit(request: Record) -> int:
-    streams = Generate | Subscribe | ToolRegister | FileRead | FileWatch
+    streams = Generate | Subscribe | ToolRegister | FileRead | FileWatch | AppInstall | AppLogs
     return request.window if isinstance(request, streams) else 0

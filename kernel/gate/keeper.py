@@ -52,6 +52,11 @@ class PolicyKeeper:
         self._busy = False
         self._watching: asyncio.TimerHandle | None = None
 
+    @property
+    def document(self) -> Document:
+        """The policy in force, as it was read."""
+        return self._membrane.policy.document
+
     def watch(self) -> None:
         """Look after the files from now on."""
         self._watching = self._loop.call_later(WATCH_SECONDS, self._look)

@@ -18,7 +18,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import zmq
 
@@ -26,7 +27,7 @@ from llmos.kernel.gate.accounts import Account, Bounds
 from llmos.kernel.gate.channel import Ending
 from llmos.kernel.gate.clients import Client, Standing, Wire
 from llmos.kernel.gate.desk import Desk, Dispatch
-from llmos.kernel.gate.endpoints import bind, bind_again, remove_file
+from llmos.kernel.gate.listeners import Listeners
 from llmos.kernel.gate.post import Post
 from llmos.kernel.gate.recorder import Recorder
 from llmos.kernel.gate.zap import DOMAIN, Authenticator
@@ -35,10 +36,8 @@ from llmos.kernel.security.identity.keyring import Keyring
 from llmos.kernel.security.identity.registry import Identity
 from llmos.kernel.security.membrane import Membrane
 from llmos.syscalls.abi.errors import (
-    Busy,
     DeviceError,
     Error,
-    InvalidArgument,
     PermissionDenied,
     ProtocolError,
     TryAgain,
@@ -63,7 +62,7 @@ _FLUSH_MILLISECONDS = 300
 _log = logging.getLogger("llmos.gate")
 
 _AGAIN_SECONDS = 1.0
-"""After so long a port that somebody has taken and a key that the disk did not take are tried again."""
+"""After so long a key that the disk did not take is tried again."""
 
 _CUT_SECONDS = 0.05
 """How long a last message to a client has to leave before its connection is cut."""
@@ -97,20 +96,34 @@ class Gate:
         self._draining = self._scheduled = self._again = self._closed = False
         self._now = loop.time()
         self._ping = codec.encode_ping()
-        self._bound: list[str] = []
+        self._listeners = Listeners(loop, self._socket)
+        self.on_server_key: Callable[[], None] = lambda: None
+        """Told when another server key is served."""
         self._tick: asyncio.TimerHandle | None = None
         self._switching: asyncio.TimerHandle | None = None
-        self._binding: asyncio.TimerHandle | None = None
 
     def open(self, endpoints: Sequence[str]) -> tuple[str, ...]:
         """Listen on all of them; how clients name them. Raises `InvalidArgument` or `Busy`; close it then, too."""
-        for endpoint in endpoints:
-            self._bound.append(bind(self._socket, endpoint))
+        bound = tuple(map(self._listeners.open, endpoints))
         self._loop.add_reader(self._descriptor, self._drain)
         self._tick = self._loop.call_later(self._bounds.ping_seconds, self._look_after)
         self._schedule()
         self.announce_server_key()
-        return tuple(self._bound)
+        return bound
+
+    def listen(self, path: Path, user: int) -> None:
+        """Listen on one more socket file, which belongs to this user of the host. Raises `InvalidArgument`, `Busy`."""
+        self._listeners.open_for(path, user)
+        self._schedule()
+
+    def ignore(self, path: Path) -> None:
+        """Listen there no more; connections that came that way go on."""
+        self._listeners.close_file(path)
+
+    def last_call(self, public: str) -> float | None:
+        """When somebody with this key has called last, by the loop's clock; None when that is long ago, or never."""
+        account = self._accounts.get(public)
+        return account.counted_at if account is not None and account.counted_at else None
 
     @property
     def calls(self) -> int:
@@ -150,22 +163,11 @@ class Gate:
             self._switching = self._loop.call_later(_AGAIN_SECONDS, self.switch_server_key)
             return
         self._socket.setsockopt(zmq.CURVE_SECRETKEY, self._keyring.server.pair.secret.encode())
-        self._bind_again(self._bound)
+        self._listeners.renew()
+        self.on_server_key()
         self._recorder.happened(Kind.KEY, f"the server key is now {self._keyring.server.pair.public}")
         self.announce_server_key()
         self._schedule()
-
-    def _bind_again(self, endpoints: Sequence[str]) -> None:
-        """Listen anew; a port that somebody took meanwhile is tried again and again."""
-        taken = []
-        for endpoint in endpoints:
-            try:
-                bind_again(self._socket, endpoint)
-            except (Busy, InvalidArgument) as error:
-                _log.error("no new connections at %s: %s", endpoint, error.message)
-                taken.append(endpoint)
-        if taken and not self._closed:
-            self._binding = self._loop.call_later(_AGAIN_SECONDS, self._bind_again, taken)
 
     def close(self) -> None:
         """End all calls, let the last answers out, and release the socket. May be called twice."""
@@ -175,15 +177,15 @@ class Gate:
             self._desk.end_calls(client, Ending.CLOSING)
         self._closed = True
         self._post.close()
-        for timer in (self._tick, self._switching, self._binding):
+        self._listeners.close()
+        for timer in (self._tick, self._switching):
             if timer is not None:
                 timer.cancel()
         self._loop.remove_reader(self._descriptor)
         self._socket.close(_FLUSH_MILLISECONDS)
         self._authenticator.close()
         self._context.term()
-        for endpoint in self._bound:
-            remove_file(endpoint)
+        self._listeners.remove_files()
 
     def _configure(self) -> None:
         options = {

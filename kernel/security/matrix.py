@@ -20,6 +20,7 @@ from llmos.kernel.security.names import FilePath
 from llmos.kernel.security.objects import Owner
 from llmos.kernel.security.policy.decisions import SHIPPED_ROLES, Policy
 from llmos.kernel.security.policy.document import parse, read_sources
+from llmos.syscalls.abi import apps as a
 from llmos.syscalls.abi import encoders as e
 from llmos.syscalls.abi import files as f
 from llmos.syscalls.abi import mail
@@ -29,14 +30,11 @@ from llmos.syscalls.abi import security as s
 from llmos.syscalls.abi import tools as t
 from llmos.syscalls.abi.errors import Error
 from llmos.syscalls.abi.table import CALLS, Call, Subject
-from llmos.syscalls.abi.words import Pid, Record, Signal
+from llmos.syscalls.abi.words import KeyKind, Pid, Record, Signal
 
 ROLES = ("admin", "operator", "developer", "app", "auditor", "viewer")
 TENANT, OTHER_TENANT = "acme", "beta"
 COLLEAGUE, STRANGER = Principal("colleague", "developer", TENANT), Principal("stranger", "developer", OTHER_TENANT)
-_BODY = Raw(b"\xc0")
-SPARE_KEY = "0" * 40
-"""A public key that nobody has."""
 
 
 class Whose(StrEnum):
@@ -45,6 +43,17 @@ class Whose(StrEnum):
     OWN = "own"
     SAME = "same tenant"
     OTHER = "other tenant"
+
+
+APPS = {
+    Whose.SAME: Principal("colleagues_app", "app-colleagues-app", TENANT, KeyKind.APP),
+    Whose.OTHER: Principal("strangers_app", "app-strangers-app", OTHER_TENANT, KeyKind.APP),
+}
+"""An app of each tenant."""
+
+_BODY = Raw(b"\xc0")
+SPARE_KEY = "0" * 40
+"""A public key that nobody has."""
 
 
 class Cell(StrEnum):
@@ -162,7 +171,8 @@ class _World:
 
     def named(self, name: str) -> Identity | None:
         """Everybody's identity."""
-        return next((Identity(who, SPARE_KEY, 0.0) for who in self._people if who.name == name), None)
+        there = (*self._people, *APPS.values())
+        return next((Identity(who, SPARE_KEY, 0.0) for who in there if who.name == name), None)
 
     def admins(self, tenant: str) -> tuple[str, ...]:
         """Nobody needs to be asked."""
@@ -190,6 +200,21 @@ def _request(call: Call, whose: Whose, pid: Pid, name: str) -> Record | None:
             return _of_daemon(call) if whose is Whose.OTHER else None
         case Subject.KEY | Subject.KEYS | Subject.AUDIT:
             return _of_tenant(call, whose, name)
+        case Subject.APP | Subject.NEW_APP | Subject.APPS:
+            return _about_app(call, whose)
+
+
+def _about_app(call: Call, whose: Whose) -> Record | None:
+    """Apps belong to a tenant, and to nobody in it."""
+    match call.name:
+        case "app.list":
+            return call.request() if whose is Whose.SAME else None
+        case "app.check" | "app.install" if whose is not Whose.OWN:
+            return call.request(name="new", archive=b"", tenant=APPS[whose].tenant)
+        case "app.input" if whose is not Whose.OWN:
+            return a.AppInput(APPS[whose].name, 1)
+        case _:
+            return call.request(name=APPS[whose].name) if whose is not Whose.OWN else None
 
 
 def _on_process(call: Call, pid: Pid) -> Record:

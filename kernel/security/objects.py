@@ -20,7 +20,7 @@ from llmos.syscalls.abi import security as s
 from llmos.syscalls.abi.errors import InvalidArgument
 from llmos.syscalls.abi.memory import DEFAULT_NAMESPACE
 from llmos.syscalls.abi.table import Call, Subject
-from llmos.syscalls.abi.words import Pid, Record
+from llmos.syscalls.abi.words import KeyKind, Pid, Record
 
 NO_ENCODER = "none"
 """Stands for the encoder of a daemon that has none."""
@@ -31,6 +31,7 @@ UNKNOWN_DESCRIPTOR = "?/"
 _OF_MAIL = "ipc."
 SERVER_KEY_OBJECT = f"key:/{SYSTEM}/server"
 
+_APP = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
@@ -140,6 +141,30 @@ def model_target(name: str, principal: Principal) -> Target:
     return Target(f"model:/{name}", principal.tenant)
 
 
+def app_target(name: str, principal: Principal, holders: Holders) -> Target:
+    """An installed app; a holder of a key who is none is as missing as nobody."""
+    identity = holders.named(check_app_name(name))
+    if identity is None or identity.principal.kind is not KeyKind.APP:
+        return Target(f"app:/{name}", NOBODY.tenant, owner=NOBODY)
+    return _of_owner(f"app:/{name}", name, principal, holders)
+
+
+def check_app_name(name: str) -> str:
+    """The name, if an app can have it. Raises `InvalidArgument`."""
+    if not _APP.fullmatch(name):
+        raise InvalidArgument(
+            f"{name!r} is no name for an app", "small letters, digits and _ ; 31 at most, a letter first"
+        )
+    return name
+
+
+def app_tenant(request: Record, principal: Principal) -> str:
+    """The tenant that a new app is to belong to."""
+    named: str | None = request.tenant  # type: ignore[attr-defined] # asked about what is installed only
+    own = DEFAULT_TENANT if principal.tenant == SYSTEM else principal.tenant
+    return check_name(named, "tenant") if named is not None else own
+
+
 def key_tenant(request: s.CreateKey | s.ListKeys, principal: Principal) -> str:
     """The tenant that a call about keys means."""
     own = DEFAULT_TENANT if principal.tenant == SYSTEM else principal.tenant
@@ -184,6 +209,13 @@ def target_of(principal: Principal, call: Call, request: Record, owners: Owners,
             return named_by("tool", tool, principal, holders)
         case Subject.TOOLS:
             return Target(f"tool:/{principal.name}/*", principal.tenant)
+        case Subject.APP:
+            return app_target(request.name, principal, holders)  # type: ignore[attr-defined] # the table says so
+        case Subject.NEW_APP:
+            name = check_app_name(request.name)  # type: ignore[attr-defined] # the table says so
+            return Target(f"app:/{name}", app_tenant(request, principal))
+        case Subject.APPS:
+            return Target("app:/*", principal.tenant)
         case Subject.FILE:
             return file_target(file_path(request.path, principal.name), principal, holders)  # type: ignore[attr-defined]
         case Subject.DESCRIPTOR:
@@ -203,6 +235,8 @@ def named_target(object: str, principal: Principal, holders: Holders) -> Target:
             return Target(object, _tenant_of(rest.split("/")[1] if "/" in rest else "", holders))
         case "key" | "audit":
             return Target(object, first)
+        case "app":
+            return Target(object, principal.tenant if first == "*" else _tenant_of(first, holders))
         case "share" | "model":
             return Target(object, principal.tenant)
         case _:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from llmos.syscalls.abi import apps as a
 from llmos.syscalls.abi import encoders as e
 from llmos.syscalls.abi import files as f
 from llmos.syscalls.abi import mail
@@ -29,6 +30,9 @@ class Subject(StrEnum):
     `MEMORY` is `mem:/OWNER/NAME` of the request's namespace, `FILE` is `fs:/home/OWNER/...` of its path, `DESCRIPTOR`
     the same of the file that is open under its number, `MAILBOX` is `PROCESS` with a pid and `OWN` without, `TOPIC` is
     `topic:/OWNER/NAME`, `TOOL` is `tool:/OWNER/NAME`, `TOOLS` is `tool:/CALLER/*`.
+
+    `APP` is `app:/NAME` in the tenant of the app, `NEW_APP` the same in the tenant that is asked for, `APPS` is
+    `app:/*`.
     """
 
     PROCESS = "process"
@@ -48,6 +52,9 @@ class Subject(StrEnum):
     TOOL = "tool"
     TOOLS = "tools"
     MODEL = "model"
+    APP = "app"
+    NEW_APP = "new app"
+    APPS = "apps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +130,15 @@ CALLS: tuple[Call, ...] = (
     Call("tool.answer", Subject.TOOL, t.ToolAnswer, m.Done, None, "answer a call of a tool", True),
     Call("tool.list", Subject.TOOLS, t.ToolList, t.Tools, None, "list tools"),
     Call("tool.call", Subject.TOOL, t.ToolCall, t.ToolResult, None, "call a tool", True),
+    Call("app.check", Subject.NEW_APP, a.AppCheck, a.AppAsked, None, "say what an app asks for"),
+    Call("app.install", Subject.NEW_APP, a.AppInstall, a.AppInfo, a.AppProgress, "install an app, or a new version"),
+    Call("app.list", Subject.APPS, a.AppList, a.Apps, None, "list apps and their runs"),
+    Call("app.run", Subject.APP, a.AppRun, a.RunInfo, None, "run an app in a container", True),
+    Call("app.run_unsandboxed", Subject.APP, a.AppRun, a.RunInfo, None, "run an app without a container", True),
+    Call("app.logs", Subject.APP, a.AppLogs, a.RunInfo, a.AppOutput, "read what a run says"),
+    Call("app.input", Subject.APP, a.AppInput, m.Done, None, "give a run input", True),
+    Call("app.stop", Subject.APP, a.AppStop, a.AppInfo, None, "end runs of an app"),
+    Call("app.remove", Subject.APP, a.AppRemove, m.Done, None, "remove an app"),
     Call("sec.whoami", Subject.SELF, m.Nothing, s.WhoAmI, None, "say who the caller is"),
     Call("sec.can", Subject.SELF, s.Can, s.Answer, None, "say whether the caller may do something"),
     Call("sec.why_denied", Subject.SELF, s.WhyDenied, s.Denial, None, "show a denial again"),

@@ -75,8 +75,8 @@ def _served(folder: Path, caller: Principal) -> Iterator[tuple[House, Client]]:
         owners = {PIDS.own: caller, PIDS.same: x.COLLEAGUE, PIDS.other: x.STRANGER}
         house.kernel.owners = {pid: Owner(who.name, who.tenant) for pid, who in owners.items()}
         keys = Keyring.open(folder / "keys")
-        for who in (x.COLLEAGUE, x.STRANGER):
-            keys.create(who.name, who.role, tenant=who.tenant)
+        for who in (x.COLLEAGUE, x.STRANGER, *x.APPS.values()):
+            keys.create(who.name, who.role, tenant=who.tenant, kind=who.kind)
         key = load_key(keys.create(caller.name, caller.role, tenant=caller.tenant))
         client = Client(context, house.endpoint, key)
         try:

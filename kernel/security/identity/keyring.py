@@ -119,6 +119,16 @@ class Keyring:
         self._store({**self._by_key, public: identity})
         return identity
 
+    def renew(self, principal: Principal, public: str) -> Identity:
+        """Register a key for somebody who may have had another, which opens nothing any more.
+
+        For holders that the daemon itself makes the keys of: the name stays that of the same holder. Raises
+        `InvalidArgument`.
+        """
+        self._reload()
+        self._store({key: who for key, who in self._by_key.items() if who.principal.name != principal.name})
+        return self.enrol(principal, public)
+
     def revoke(self, name: str) -> Identity:
         """Make a key open nothing any more, now and after every restart. Raises `NotFound`."""
         self._reload()

@@ -24,7 +24,7 @@ SHARE: Final = "ctx.share"
 ACTIONS: Final = (*BY_NAME, SHARE)
 """Everything that a policy is asked about."""
 
-KINDS: Final = ("proc", "model", "mem", "fs", "topic", "tool", "sys", "key", "policy", "audit", "share")
+KINDS: Final = ("proc", "model", "mem", "fs", "topic", "tool", "app", "sys", "key", "policy", "audit", "share")
 """What stands before `:/` in the name of an object."""
 
 AMBIENT: Final = frozenset({"kind", "time", "day"})
@@ -78,6 +78,8 @@ def shapes(action: str, tenant: str = EVERYWHERE) -> tuple[str, ...]:
             return ("tool:/*/*",)
         case Subject.MODEL:
             return ("model:/*",)
+        case Subject.APP | Subject.NEW_APP | Subject.APPS:
+            return ("app:/*",)
         case Subject.SELF | Subject.KEY | Subject.KEYS:
             return (f"key:/{tenant}/*",)
         case Subject.AUDIT if call.request is Nothing:

@@ -1,0 +1,1 @@
+"""Apps: what is installed, what runs, and what waits to run."""
