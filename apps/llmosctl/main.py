@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from llmos.apps.llmosctl import (
+    apps,
     audit,
     chat,
     doctor,
@@ -68,6 +69,7 @@ for _command in (
     audit.audit,
     tools.tool,
     files.fs,
+    apps.app,
 ):
     llmosctl.add_command(_command)
 

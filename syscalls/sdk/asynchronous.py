@@ -20,6 +20,7 @@ from llmos.syscalls.abi.words import Limits, Origin, ProcessInfo
 from llmos.syscalls.sdk import label_scores, requests, security_requests
 from llmos.syscalls.sdk.agent import ToolRun, Wanted
 from llmos.syscalls.sdk.asynchronous_agent import run_tools
+from llmos.syscalls.sdk.asynchronous_apps import AsyncApps
 from llmos.syscalls.sdk.asynchronous_call import perform
 from llmos.syscalls.sdk.asynchronous_files import AsyncFiles
 from llmos.syscalls.sdk.asynchronous_generation import AsyncGeneration
@@ -73,6 +74,7 @@ class AsyncSystem:
         self.audit = AsyncAudit(connection)
         self.messages = AsyncMessages(connection)
         self.tools = AsyncTools(connection)
+        self.apps = AsyncApps(connection)
         self.files = AsyncFiles(connection)
         self.memory = AsyncMemory(connection)
 

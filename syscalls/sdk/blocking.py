@@ -20,6 +20,7 @@ from llmos.syscalls.abi.words import Limits, Origin, ProcessInfo
 from llmos.syscalls.sdk import label_scores, requests, security_requests
 from llmos.syscalls.sdk.agent import ToolRun, Wanted
 from llmos.syscalls.sdk.blocking_agent import run_tools
+from llmos.syscalls.sdk.blocking_apps import Apps
 from llmos.syscalls.sdk.blocking_call import perform
 from llmos.syscalls.sdk.blocking_files import Files
 from llmos.syscalls.sdk.blocking_generation import Generation
@@ -52,6 +53,7 @@ class System:
         self.audit = Audit(connection)
         self.messages = Messages(connection)
         self.tools = Tools(connection)
+        self.apps = Apps(connection)
         self.files = Files(connection)
         self.memory = Memory(connection)
 
