@@ -9,6 +9,7 @@ files and what is kept of its output. Whatever else an image says is overridden.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -31,13 +32,27 @@ SHARED_MEMORY: Final = 16 << 20
 _PERIOD: Final = 100_000
 
 
+GVISOR: Final = "runsc"
+_KERNEL_MEMORY, _KERNEL_THREADS = 64 << 20, 96
+"""What gVisor's own kernel takes, which runs within the container's limits."""
+
+
+def with_kernel(asked: Confinement) -> Confinement:
+    """Limits that leave the program of a container what it has asked for, where its kernel is in the container too.
+
+    A thread of the program is there a process of the host and one of the kernel's.
+    """
+    return replace(asked, memory=asked.memory + _KERNEL_MEMORY, processes=2 * asked.processes + _KERNEL_THREADS)
+
+
 def user() -> int:
     """Whose a container's program is."""
     return os.getuid() or NOBODY
 
 
-def host_config(version: str, runtime: str, folder: Path, bounds: Confinement) -> HostConfig:
+def host_config(version: str, runtime: str, folder: Path, asked: Confinement) -> HostConfig:
     """Of a container. `version` is that of the engine's interface."""
+    bounds = with_kernel(asked) if runtime == GVISOR else asked
     scratch = f"rw,noexec,nosuid,nodev,size={bounds.scratch},mode=0700,uid={user()},gid={user()}"
     return HostConfig(
         version=version,

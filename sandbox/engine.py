@@ -14,6 +14,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.utils import kwargs_from_env
 
 from llmos.kernel.ports.sandbox import EngineFacts
+from llmos.sandbox.confinement import GVISOR
 from llmos.syscalls.abi import errors as abi
 
 HOW_TO_GET_ONE = "install Docker (on Debian: apt install docker.io) and start it; DOCKER_HOST names one elsewhere"
@@ -21,7 +22,6 @@ SECONDS = 120
 """After so long an engine that says nothing counts as broken."""
 
 _POOL = 64
-_GVISOR = "runsc"
 
 
 class Engine:
@@ -49,7 +49,7 @@ class Engine:
 
     def _runtime(self, there: dict[str, object]) -> str:
         if self._wanted == "auto":
-            return _GVISOR if _GVISOR in there else "runc"
+            return GVISOR if GVISOR in there else "runc"
         if self._wanted not in there:
             raise abi.NotSupported(
                 f"the container engine has no runtime {self._wanted}", f"it has {', '.join(sorted(there))}"
