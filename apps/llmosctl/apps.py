@@ -161,8 +161,9 @@ def describe(asked: AppAsked) -> Iterator[str]:
     bounds = asked.limits
     yield (
         f"it gets {units.size(bounds.memory)} of memory, {bounds.cpus:g} processors, {bounds.processes} processes, "
-        f"{units.size(bounds.scratch)} of scratch, no network"
+        f"{units.size(bounds.scratch)} of scratch"
     )
+    yield f"it reaches {', '.join(asked.hosts)} and nothing else" if asked.hosts else "it gets no network"
     if asked.packages:
         yield f"it brings {', '.join(asked.packages)}"
 

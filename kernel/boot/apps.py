@@ -16,6 +16,7 @@ from llmos.kernel.gate.calls.apps import AppCalls
 from llmos.kernel.security.audit.record import Kind
 from llmos.sandbox.bare import bare_sandbox
 from llmos.sandbox.on_docker import docker_sandbox
+from llmos.sandbox.proxy import Proxies
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class AppParts:
     listening: Listening
     installer: Installer
     calls: AppCalls
+    ways: Proxies
 
     @classmethod
     def open(cls, boot: Boot, security: Security) -> AppParts:
@@ -41,11 +43,25 @@ class AppParts:
             last = security.gate.last_call(identity.public) if identity is not None else None
             return boot.loop.time() - last if last is not None else None
 
+        def let_through(app: str, host: str, allowed: bool) -> None:
+            detail = f"{app} reaches {host}" if allowed else f"{app} may not reach {host[:200]!r}"
+            boot.loop.call_soon_threadsafe(happened, detail, "ok" if allowed else "denied")
+
+        ways = Proxies(let_through)
         runner = Runner(
             boot.loop, house, folders, boxed, bare_sandbox(boot.home.run / "bare"), wanted.warm, time.time, happened
         )
         installer = Installer(
-            house, folders, runner, boxed, security.keyring, security.keeper, security.gate, wanted.base, time.time
+            house,
+            folders,
+            runner,
+            boxed,
+            ways,
+            security.keyring,
+            security.keeper,
+            security.gate,
+            wanted.base,
+            time.time,
         )
         installer.begin()
         security.gate.on_server_key = installer.refresh_keys
@@ -53,9 +69,10 @@ class AppParts:
         calls = AppCalls(
             boot.loop, house, installer, runner, listening, security.membrane, security.recorder, silence, time.time
         )
-        return cls(runner, listening, installer, calls)
+        return cls(runner, listening, installer, calls, ways)
 
     def close(self) -> None:
         """End what runs."""
         self.listening.close()
         self.runner.close()
+        self.ways.end()

@@ -8,7 +8,7 @@ They raise abi errors: `NotSupported` when there is no engine, `NotFound`, `Inva
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -177,6 +177,24 @@ class Streams(Protocol):
 
     def close(self) -> None:
         """End what is being watched and read."""
+        ...
+
+
+class Ways(Protocol):
+    """The ways out for apps that name hosts."""
+
+    def open(self, app: str, path: Path, user: int, hosts: Sequence[str]) -> None:
+        """Let an app reach these hosts, `HOST:PORT` each, through a socket file of this user; replaces what was
+        there.
+        """
+        ...
+
+    def close(self, path: Path) -> None:
+        """Let nobody through there any more."""
+        ...
+
+    def end(self) -> None:
+        """Close all of them."""
         ...
 
 

@@ -81,8 +81,9 @@ class AppCheck(Record, frozen=True):
 
 
 class AppAsked(Record, frozen=True):
-    """What an app asks for. `rules` is the file of the policy that its role is made of; `installed` the version that
-    is there already, `added` and `removed` the rules that another version changes.
+    """What an app asks for. `hosts` are those that it may reach, `HOST:PORT`. `rules` is the file of the policy that
+    its role is made of; `installed` the version that is there already, `added` and `removed` the rules that another
+    version changes.
     """
 
     name: str
@@ -91,6 +92,7 @@ class AppAsked(Record, frozen=True):
     permissions: tuple[AppPermission, ...]
     limits: AppLimits
     packages: tuple[str, ...]
+    hosts: tuple[str, ...]
     rules: str
     installed: str | None = None
     added: tuple[str, ...] = ()

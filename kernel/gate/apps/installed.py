@@ -25,6 +25,7 @@ from llmos.syscalls.abi.errors import InvalidArgument
 RECORD: Final = "app.json"
 KEY_FILE: Final = "app.key"
 SOCKET: Final = "kernel.sock"
+WAY: Final = "proxy.sock"
 WANTED: Final = "wanted.json"
 
 

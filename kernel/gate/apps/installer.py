@@ -15,13 +15,13 @@ from typing import Final
 from llmos.kernel.core.principal import Principal
 from llmos.kernel.gate.apps.archive import MANIFEST, unpack
 from llmos.kernel.gate.apps.house import App, House
-from llmos.kernel.gate.apps.installed import KEY_FILE, SOCKET, AppFolders, Installed
+from llmos.kernel.gate.apps.installed import KEY_FILE, SOCKET, WAY, AppFolders, Installed
 from llmos.kernel.gate.apps.manifest import Manifest, parse_manifest
 from llmos.kernel.gate.apps.role import asked, policy_file, rules
 from llmos.kernel.gate.apps.runner import Runner
 from llmos.kernel.gate.keeper import PolicyKeeper
 from llmos.kernel.gate.server import Gate
-from llmos.kernel.ports.sandbox import Image, ImageId, Sandbox
+from llmos.kernel.ports.sandbox import Image, ImageId, Sandbox, Ways
 from llmos.kernel.security.identity.keyring import Keyring
 from llmos.kernel.security.policy.difference import changes
 from llmos.kernel.security.policy.store import FileChange
@@ -54,6 +54,7 @@ class Installer:
         folders: AppFolders,
         runner: Runner,
         sandbox: Sandbox,
+        ways: Ways,
         keyring: Keyring,
         keeper: PolicyKeeper,
         gate: Gate,
@@ -64,6 +65,7 @@ class Installer:
         self._folders = folders
         self._runner = runner
         self._sandbox = sandbox
+        self._ways = ways
         self._keyring = keyring
         self._keeper = keeper
         self._gate = gate
@@ -75,6 +77,7 @@ class Installer:
         for installed in self._folders.read():
             self._house.put(installed)
             self._listen(installed.name)
+            self._open_way(installed)
 
     # --- before
 
@@ -101,6 +104,7 @@ class Installer:
             permissions=asked(manifest),
             limits=a.AppLimits(bounds.memory, bounds.cpus, bounds.processes, bounds.scratch),
             packages=manifest.image.packages,
+            hosts=manifest.network.hosts,
             rules=plan.rules,
             installed=there.installed.manifest.version if there is not None else None,
             added=added,
@@ -140,6 +144,7 @@ class Installer:
         app = self._house.put(installed)
         if new:
             self._listen(manifest.name)
+        await self._runner.beside(lambda: self._open_way(installed))
         self._runner.warm_up(app)
         return app
 
@@ -176,6 +181,13 @@ class Installer:
             self._renew_server(path)
             self._folders.give(path, self._sandbox.user)
 
+    def _open_way(self, installed: Installed) -> None:
+        path, hosts = self._folders.seen(installed.name) / WAY, installed.manifest.network.hosts
+        if hosts:
+            self._ways.open(installed.name, path, self._sandbox.user, hosts)
+        else:
+            self._ways.close(path)
+
     def _listen(self, name: str) -> None:
         self._gate.listen(self._folders.seen(name) / SOCKET, self._sandbox.user)
 
@@ -200,6 +212,7 @@ class Installer:
             self._gate.revoke(identity.public)
             self._gate.ignore(self._folders.seen(name) / SOCKET)
             self._house.take_away(app)
+            await self._runner.beside(lambda: self._ways.close(self._folders.seen(name) / WAY))
             await self._runner.discard_all(app)
             if app.installed.image:
                 await self._runner.discard_image(ImageId(app.installed.image))

@@ -20,6 +20,9 @@ _UNITS: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,8})(KiB|MiB|GiB)")
 _WHEEL: Final = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}(\[[a-z0-9,_-]{1,64}\])?==[A-Za-z0-9.!+_-]{1,64}\Z"
 
+_PORT: Final = r"(6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})"
+_HOST: Final = rf"\A[a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?:{_PORT}\Z"
+
 LEAST_MEMORY, MOST_MEMORY = 32 << 20, 1 << 40
 LEAST_SCRATCH, MOST_SCRATCH = 1 << 20, 64 << 30
 
@@ -57,6 +60,12 @@ class ImageSection(_Section, frozen=True):
     packages: Annotated[tuple[Annotated[str, Meta(pattern=_WHEEL)], ...], Meta(max_length=64)] = ()
 
 
+class NetworkSection(_Section, frozen=True):
+    """`[network]`: hosts that it may reach, through a proxy, each with its port; no others."""
+
+    hosts: Annotated[tuple[Annotated[str, Meta(pattern=_HOST)], ...], Meta(max_length=32)] = ()
+
+
 class HealthSection(_Section, frozen=True):
     """`[health]`: seconds without a call after which a run counts as silent; 0 for never."""
 
@@ -73,6 +82,7 @@ class Manifest(_Section, frozen=True):
     permissions: Annotated[tuple[Permission, ...], Meta(max_length=128)] = ()
     limits: Limits = Limits()
     image: ImageSection = ImageSection()
+    network: NetworkSection = NetworkSection()
     health: HealthSection = HealthSection()
 
     @property
