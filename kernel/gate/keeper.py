@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from llmos.kernel.core.principal import Principal
+from llmos.kernel.core.principal import SYSTEM, Principal
 from llmos.kernel.gate.recorder import Recorder
 from llmos.kernel.security.audit.record import Kind
 from llmos.kernel.security.membrane import Membrane
@@ -96,8 +96,8 @@ class PolicyKeeper:
         return PolicyChange(said.added, said.removed, self._membrane.epoch)
 
     def _check_not_locked_out(self, policy: Policy, by: Principal) -> None:
-        target = Target(POLICY_OBJECT, "system")
-        if not policy.decide(self._membrane.question(by, target, APPLY, NOTHING)).allowed:
+        question = self._membrane.question(by, Target(POLICY_OBJECT, SYSTEM), APPLY, NOTHING)
+        if self._membrane.policy.decide(question).allowed and not policy.decide(question).allowed:
             raise InvalidArgument(
                 f"this would take {APPLY} from {by.name}", "who changes the policy must keep the right"
             )

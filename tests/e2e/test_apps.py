@@ -242,6 +242,18 @@ def test_other_tenants_do_not_know_of_an_app(daemon: Daemon, system: llmos.Syste
     assert str(hidden.value).replace("theirs", "nobody") == str(missing.value)
 
 
+def test_the_administrator_of_a_tenant_installs_apps_there_and_nowhere_else(
+    daemon: Daemon, system: llmos.System, tmp_path: Path
+) -> None:
+    key = tmp_path / "ada.key"
+    system.keys.create("ada", "admin", tenant="acme", path=key)
+    with llmos.connect(daemon.endpoint, key) as ada:
+        place = folder(tmp_path / "ours", "print(1)", name="ours")
+        assert ada.apps.install(place).tenant == "acme"
+        with pytest.raises(llmos.PermissionDenied):
+            ada.apps.install(folder(tmp_path / "yours", "print(1)", name="yours"), tenant="default")
+
+
 def test_on_the_command_line_a_new_app_is_made_installed_and_run(
     daemon: Daemon, system: llmos.System, tmp_path: Path
 ) -> None:

@@ -7,10 +7,13 @@ what it has kept from version to version; the name of an app is never that of so
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import structs
 
 from llmos.kernel.core.principal import Principal
 from llmos.kernel.gate.apps.archive import MANIFEST, unpack
@@ -26,8 +29,9 @@ from llmos.kernel.security.identity.keyring import Keyring
 from llmos.kernel.security.policy.difference import changes
 from llmos.kernel.security.policy.store import FileChange
 from llmos.syscalls.abi import apps as a
-from llmos.syscalls.abi.errors import AlreadyExists, Busy, InvalidArgument, NotSupported
+from llmos.syscalls.abi.errors import AlreadyExists, Busy, Error, InvalidArgument, NotSupported
 from llmos.syscalls.abi.words import KeyKind
+from llmos.syscalls.wire.home import MAX_IPC_PATH
 from llmos.syscalls.wire.keys import Key, load_key, new_keypair, save_key
 
 NO_IMAGE: Final = Image(ImageId(""), 0, 0)
@@ -134,12 +138,14 @@ class Installer:
         manifest = plan.manifest
         draft = Installed(manifest, plan.tenant, self._clock(), by.name, "", 0, 0, plan.archive)
         image = await self._build(draft, say)
-        change = FileChange(policy_file(manifest.name), plan.rules)
-        await self._keeper.apply(change, by, None)
-        seen = await self._runner.beside(lambda: self._folders.prepare(manifest.name))
-        self._give_key(Principal(manifest.name, manifest.role, plan.tenant, KeyKind.APP), seen / KEY_FILE)
-        installed = Installed(manifest, plan.tenant, draft.at, by.name, image.id, image.size, image.own, plan.archive)
-        await self._runner.beside(lambda: self._folders.write(installed))
+        installed = structs.replace(draft, image=image.id, image_size=image.size, own_size=image.own)
+        try:
+            await self._settle(installed, plan, by)
+        except Error:
+            there = self._house.find(manifest.name)
+            if image.id and (there is None or there.installed.image != image.id):
+                await self._runner.discard_image(image.id)
+            raise
         new = self._house.find(manifest.name) is None
         app = self._house.put(installed)
         if new:
@@ -147,6 +153,14 @@ class Installer:
         await self._runner.beside(lambda: self._open_way(installed))
         self._runner.warm_up(app)
         return app
+
+    async def _settle(self, installed: Installed, plan: Plan, by: Principal) -> None:
+        """Role, key, folder, record."""
+        name, role = installed.name, installed.manifest.role
+        await self._keeper.apply(FileChange(policy_file(name), plan.rules), by, None)
+        seen = await self._runner.beside(lambda: self._folders.prepare(name))
+        self._give_key(Principal(name, role, plan.tenant, KeyKind.APP), seen / KEY_FILE)
+        await self._runner.beside(lambda: self._folders.write(installed))
 
     async def _build(self, draft: Installed, say: Callable[[str], None]) -> Image:
         try:
@@ -192,6 +206,11 @@ class Installer:
         self._gate.listen(self._folders.seen(name) / SOCKET, self._sandbox.user)
 
     def _check_name(self, name: str, tenant: str) -> None:
+        path = self._folders.seen(name) / SOCKET
+        if len(os.fsencode(path)) > MAX_IPC_PATH:
+            raise InvalidArgument(
+                f"the path of its socket, {path}, is longer than {MAX_IPC_PATH} bytes", "a shorter name, or LLMOS_HOME"
+            )
         identity = self._keyring.named(name)
         if identity is None:
             return
