@@ -19,6 +19,7 @@ from .words import FUNCTION_WORDS, listed, sentences
 
 HIDDEN = "[...]"
 _TOKEN = re.compile(r"[^\W_]+(?:['\-][^\W_]+)*|[.,!?;:]")
+_TITLE = re.compile(r"\b(mrs?|ms|dr|prof|st)\.", re.IGNORECASE)
 _CHUNK = re.compile(r"\S+")
 _MACHINE_WORD = re.compile(r"[\d@/\\_=<>|&%$#~^+*{}\[\]]|\w\.\w|[^\W\d_]*[^\x00-\u024f]")
 """What no word of a sentence has: addresses, links, numbers, paths, and letters from which names are disguised."""
@@ -91,7 +92,8 @@ def vocabulary(texts: Iterable[str]) -> frozenset[str]:
 def anonymous(text: str, known: Collection[str]) -> str:
     """The text with `HIDDEN` for all that is not known to be harmless."""
     seen = "".join(letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) != "Cf")
-    told = [_anonymous_sentence(sentence, known) for sentence in sentences(seen.replace("’", "'"))]
+    whole = _TITLE.sub(r"\1", seen.replace("’", "'"))
+    told = [_anonymous_sentence(sentence, known) for sentence in sentences(whole)]
     return re.sub(rf"{re.escape(HIDDEN)}(?: {re.escape(HIDDEN)})+", HIDDEN, " ".join(told))
 
 

@@ -6,7 +6,7 @@ source; sentences that are addressed to a machine are neither read to the model 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -61,8 +61,9 @@ async def answer(
     if section.evidence[0].kind is SectionKind.ANSWER:
         return Answer(section.text, How.STORED, section.evidence, 1.0)
     written = await writer.write(question, section.text, section.evidence[0]) if writer is not None else None
-    if written is not None and (found := check(written, section.text)).holds:
-        return Answer(written, How.WRITTEN, section.evidence, found.share)
+    for said in beginnings(written or ""):
+        if (found := check(said, section.text)).holds:
+            return Answer(said, How.WRITTEN, section.evidence, found.share)
     return Answer(await _quote(system, question, section.text), How.QUOTED, section.evidence, 1.0)
 
 
@@ -77,6 +78,12 @@ def nearest_section(evidence: Sequence[Evidence]) -> Section:
                 used.append(other)
                 text = f"{text}\n\n{more}"
     return Section(tuple(used), text.strip())
+
+
+def beginnings(text: str) -> Iterator[str]:
+    """The text, and what is left of it without its last sentences; the longest first."""
+    told = sentences(text)
+    yield from (" ".join(told[:count]) for count in range(len(told), 0, -1))
 
 
 async def _quote(system: llmos.AsyncSystem, question: str, text: str) -> str:

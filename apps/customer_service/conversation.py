@@ -103,7 +103,7 @@ class Conversation:
         question, suspicious = without_instructions(said), addresses_a_machine(said)
         evidence = await self._evidence(question) if question else ()
         sure = confidence(evidence)
-        remembered = await self._remembered(question, evidence[0].nearness if evidence else 0.0)
+        remembered = await self._remembered(question, sure)
         if remembered is not None:
             text = f"On {remembered.day} you wrote: “{remembered.text}”"
             return Reply(text, Outcome.RECALLED, confidence=sure, grounded=1.0, news=news)
@@ -123,16 +123,15 @@ class Conversation:
             return alone
         return await find(self.system, f"{self.last_question} {question}")
 
-    async def _remembered(self, question: str, nearness: float) -> Remembered | None:
-        """What the customer said, when the question is about that and nothing in the documents is nearer."""
+    async def _remembered(self, question: str, sure: float) -> Remembered | None:
+        """What the customer said, when the question is about that and the documents have nothing that fits better."""
         if not is_about_oneself(question):
             return None
         stems = content_stems(question)
         for said in await self._past.recall(question):
             coverage = len(stems & content_stems(said.text)) / len(stems) if stems else 0.0
             is_statement = intent(said.text) is Intent.FACT
-            near = said.cosine + 0.2 * coverage
-            if is_statement and near > nearness and RULE.confidence(said.cosine, coverage) >= ENOUGH:
+            if is_statement and RULE.confidence(said.cosine, coverage) >= max(ENOUGH, sure):
                 return said
         return None
 

@@ -97,7 +97,8 @@ class Desk:
         """The one that is there, with a process if one can be had."""
         if seat.conversation is None:
             seat.conversation = Conversation(self._system, customer, self._names, None)
-        if seat.conversation.writer is None and self._bounds.model:
+        writer = seat.conversation.writer
+        if self._bounds.model and (writer is None or writer.gone):
             seat.conversation.writer = await open_writer(self._system, self._bounds.priority)
         return seat.conversation
 

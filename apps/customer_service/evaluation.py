@@ -28,7 +28,7 @@ from .customers import Customer, pseudonyms
 from .desk import Bounds, Desk
 from .documents import parse
 from .evaluation_questions import PARAPHRASES, UNANSWERED, Paraphrase
-from .evidence import ENOUGH, Evidence, Rule, confidence
+from .evidence import ENOUGH, RULE, Evidence, Rule, confidence
 from .journal import Journal
 from .library import FOLDER, Library
 from .passages import Passage, passages
@@ -124,6 +124,11 @@ class Asked:
     heading: str
     evidence: tuple[Evidence, ...] = ()
 
+    @property
+    def places(self) -> list[str]:
+        """Headings of what was found; bodies alone have theirs for a source."""
+        return [one.heading or one.source for one in self.evidence]
+
     def found_in(self, headings: Iterable[str]) -> bool:
         """Whether the section is among these."""
         return any(heading.startswith(self.heading) for heading in headings)
@@ -200,12 +205,12 @@ def _keywords(question: str) -> str:
 
 
 async def _put_bodies(system: llmos.AsyncSystem, known: Sequence[Passage]) -> None:
-    """The same passages without their questions; the heading is there to be compared, and not searched."""
+    """The same passages without their questions; where they are from is there to be compared, and not searched."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def put(number: int, passage: Passage) -> None:
         async with slots:
-            await system.memory.put(passage.body, {"heading": passage.heading}, BODIES, id=str(number))
+            await system.memory.put(passage.body, {"source": passage.heading}, BODIES, id=str(number))
 
     await asyncio.gather(*(put(number, passage) for number, passage in enumerate(known)))
 
@@ -226,8 +231,8 @@ def _hits(name: str, asked: Sequence[Asked], headings: Sequence[str], texts: Seq
         asked, headings, [text.lower().split() for text in texts], [one.question.lower().split() for one in asked]
     )
     stems = _bm25(asked, headings, [_stems(text) for text in texts], [_stems(one.question) for one in asked])
-    first = sum(one.found_in([each.heading for each in one.evidence[:1]]) for one in asked)
-    five = sum(one.found_in([each.heading for each in one.evidence[:BEST]]) for one in asked)
+    first = sum(one.found_in(one.places[:1]) for one in asked)
+    five = sum(one.found_in(one.places[:BEST]) for one in asked)
     count = len(asked)
     return Hits(name, count, first / count, five / count, *plain, *stems)
 
@@ -266,7 +271,11 @@ def _fitted_without(without: dict[str, list[Asked]]) -> list[Asked]:
 
 
 def _observations(asked: Sequence[Asked], answered: bool) -> list[Observation]:
-    return [Observation(one.evidence[0].cosine, one.evidence[0].coverage, answered) for one in asked if one.evidence]
+    """Of the passage that makes the present rule surest, which is the one that it decides by."""
+    best = (
+        max(one.evidence, key=lambda each: RULE.confidence(each.cosine, each.coverage)) for one in asked if one.evidence
+    )
+    return [Observation(one.cosine, one.coverage, answered) for one in best]
 
 
 def _answers(asked: Sequence[Paraphrase], replies: Sequence[Reply]) -> Answers:

@@ -8,7 +8,7 @@ encoder. Rule: a rank is no confidence; fused scores order passages and decide n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import llmos
@@ -18,11 +18,15 @@ from .words import content_stems
 
 COVERAGE_WEIGHT = 0.2
 """How much a passage that has all words of a question is ahead of one that has none, in cosines."""
+LIKENESS_WEIGHT = 0.5
+"""What the cosine of question and heading counts for, beside that of question and passage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A passage as it was found. `cosine` and `coverage` are with the question, -1 to 1 and 0 to 1."""
+    """A passage as it was found. `cosine` and `coverage` are with the question, -1 to 1 and 0 to 1; `likeness` is the
+    cosine of question and heading.
+    """
 
     namespace: str
     id: str
@@ -33,11 +37,12 @@ class Evidence:
     kind: SectionKind
     cosine: float
     coverage: float
+    likeness: float
 
     @property
     def nearness(self) -> float:
         """What evidence is ordered by."""
-        return self.cosine + COVERAGE_WEIGHT * self.coverage
+        return self.cosine + COVERAGE_WEIGHT * self.coverage + LIKENESS_WEIGHT * self.likeness
 
     @property
     def text(self) -> str:
@@ -64,27 +69,47 @@ ENOUGH = 0.5
 
 
 def confidence(evidence: Sequence[Evidence], rule: Rule = RULE) -> float:
-    """Of the nearest; 0 without any."""
-    return rule.confidence(evidence[0].cosine, evidence[0].coverage) if evidence else 0.0
+    """Of the passage that gives the most; 0 without any."""
+    return max((rule.confidence(one.cosine, one.coverage) for one in evidence), default=0.0)
 
 
-def ranked(
-    question: str, fused: Iterable[llmos.MemoryRecord], near: Iterable[llmos.MemoryRecord]
-) -> tuple[Evidence, ...]:
-    """What two searches found, one by words and meaning and one by meaning alone, nearest first.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What three searches for a question gave: passages by words and meaning, passages by meaning, and headings."""
 
-    What the second has not found is farther than all that it has: a little farther than the last.
-    """
+    fused: Sequence[llmos.MemoryRecord]
+    near: Sequence[llmos.MemoryRecord]
+    headings: Sequence[llmos.MemoryRecord] = ()
+
+
+def ranked(question: str, found: Found) -> tuple[Evidence, ...]:
+    """Evidence for a question, nearest first."""
     stems = content_stems(question)
-    cosines = {record.id: record.score or 0.0 for record in near}
-    farther = 0.9 * max(0.0, min(cosines.values(), default=0.0))
-    records = {record.id: record for record in (*fused, *near)}
-    found = (_evidence(record, cosines.get(record.id, farther), stems) for record in records.values())
-    return tuple(sorted(found, key=lambda one: (-one.nearness, one.id)))
+    cosines = _Scores({record.id: record.score or 0.0 for record in found.near})
+    likenesses = _Scores({record.text: record.score or 0.0 for record in found.headings})
+    records = {record.id: record for record in (*found.fused, *found.near)}
+    evidence = (
+        _evidence(record, stems, cosines.of(record.id), likenesses.of(_heading(record))) for record in records.values()
+    )
+    return tuple(sorted(evidence, key=lambda one: (-one.nearness, one.id)))
 
 
-def _evidence(record: llmos.MemoryRecord, cosine: float, stems: set[str]) -> Evidence:
-    heading, body = str(record.metadata.get("heading", "")), record.text
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """Cosines of a search. What it has not found is farther than all that it has: a little farther than the last."""
+
+    known: Mapping[str, float]
+
+    def of(self, name: str) -> float:
+        return self.known.get(name, 0.9 * max(0.0, min(self.known.values(), default=0.0)))
+
+
+def _heading(record: llmos.MemoryRecord) -> str:
+    return str(record.metadata.get("heading", ""))
+
+
+def _evidence(record: llmos.MemoryRecord, stems: set[str], cosine: float, likeness: float) -> Evidence:
+    heading, body = _heading(record), record.text
     kind = SectionKind(str(record.metadata.get("kind", SectionKind.TEXT)))
     return Evidence(
         namespace=record.namespace,
@@ -96,4 +121,5 @@ def _evidence(record: llmos.MemoryRecord, cosine: float, stems: set[str]) -> Evi
         kind=kind,
         cosine=cosine,
         coverage=len(stems & content_stems(record.text)) / len(stems) if stems else 0.0,
+        likeness=likeness if heading else 0.0,
     )

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from .words import content_stems, is_negated, plain, sentences, words
 
-ENOUGH = 0.85
+ENOUGH = 0.9
 """Share of an answer's words that its source must have."""
-ENOUGH_TOGETHER = 0.6
+ENOUGH_TOGETHER = 0.8
 """Share of a sentence's words that must stand together in its source: within `WINDOW` sentences."""
 WINDOW = 2
 

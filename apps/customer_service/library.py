@@ -23,8 +23,8 @@ from .passages import Passage, passages
 from .sections import NotADocument
 
 FOLDER = "knowledge"
-KNOWLEDGE, DOCUMENTS = "knowledge", "documents"
-"""Namespaces: of passages, and of what is known about each document."""
+KNOWLEDGE, HEADINGS, DOCUMENTS = "knowledge", "headings", "documents"
+"""Namespaces: of passages, of headings by themselves, and of what is known about each document."""
 VOCABULARY = "vocabulary"
 """File with the words that logs may show."""
 AT_ONCE = 16
@@ -116,10 +116,18 @@ class Library:
             async with slots:
                 await self._put(path, edition, passage)
 
-        await asyncio.gather(*(put(passage) for passage in found))
+        async def put_heading(heading: str) -> None:
+            async with slots:
+                about = {"source": path, "edition": edition}
+                id = f"{edition}-{_digest(heading)[:16]}"
+                await self.system.memory.put(heading, about, HEADINGS, id=id, trust="external")
+
+        headings = {one.heading for one in found if one.heading}
+        await asyncio.gather(*(put(one) for one in found), *(put_heading(one) for one in headings))
         about: dict[str, Scalar] = {"source": path, "stamp": stamp, "passages": len(found)}
         await self.system.memory.put(path[:4096], about, DOCUMENTS, id=_digest(path))
-        await self.system.memory.forget(namespace=KNOWLEDGE, where={"source": path, "edition": ("!=", edition)})
+        for namespace in (KNOWLEDGE, HEADINGS):
+            await self.system.memory.forget(namespace=namespace, where={"source": path, "edition": ("!=", edition)})
 
     async def _put(self, path: str, edition: str, passage: Passage) -> None:
         about: dict[str, Scalar] = {
@@ -133,7 +141,8 @@ class Library:
         await self.system.memory.put(passage.text, about, KNOWLEDGE, id=id, trust="external")
 
     async def _forget(self, path: str) -> None:
-        await self.system.memory.forget(namespace=KNOWLEDGE, where={"source": path})
+        for namespace in (KNOWLEDGE, HEADINGS):
+            await self.system.memory.forget(namespace=namespace, where={"source": path})
         await self.system.memory.forget(namespace=DOCUMENTS, id=_digest(path))
 
     async def _keep_vocabulary(self) -> None:

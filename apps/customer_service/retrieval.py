@@ -1,4 +1,4 @@
-"""Finding evidence for a question, by words and by meaning."""
+"""Finding evidence for a question: by words, by meaning, and by likeness to the questions that headings are."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 
 import llmos
 
-from .evidence import Evidence, ranked
-from .library import KNOWLEDGE
+from .evidence import Evidence, Found, ranked
+from .library import HEADINGS, KNOWLEDGE
 
 LOOKED_AT = 10
 """Passages that each search gives."""
+HEADINGS_LOOKED_AT = 40
 MOST_QUESTION = 1000
 """Characters of a question that are searched for."""
 
@@ -18,8 +19,9 @@ MOST_QUESTION = 1000
 async def find(system: llmos.AsyncSystem, question: str, namespace: str = KNOWLEDGE) -> tuple[Evidence, ...]:
     """What may answer a question, nearest first; empty when there are no documents."""
     asked = question[:MOST_QUESTION]
-    fused, near = await asyncio.gather(
+    fused, near, headings = await asyncio.gather(
         system.memory.search(asked, LOOKED_AT, namespace=namespace),
         system.memory.search(asked, LOOKED_AT, namespace=namespace, mode="vector"),
+        system.memory.search(asked, HEADINGS_LOOKED_AT, namespace=HEADINGS, mode="vector"),
     )
-    return ranked(asked, fused, near)
+    return ranked(asked, Found(fused, near, headings))
