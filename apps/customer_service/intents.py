@@ -41,6 +41,7 @@ _TROUBLE = listed(
     worse refuses refused complain angry cancel return
     """
 )
+_WISH = listed("want wants would like need needs wish trying try tried how where what why which can could should may")
 _OWN = listed("i i'm i've me my mine our ours we us")
 _LONGEST_FACT = 40
 
@@ -71,4 +72,4 @@ def leans_on_what_was_said(text: str) -> bool:
 
 def _is_fact(said: str, found: list[str]) -> bool:
     fits = _FACT.match(said) is not None and len(found) <= _LONGEST_FACT and "?" not in said
-    return fits and not is_negated(said) and _TROUBLE.isdisjoint(found)
+    return fits and not is_negated(said) and (_TROUBLE | _WISH).isdisjoint(found)

@@ -102,6 +102,7 @@ def test_a_fitted_rule_separates_what_can_be_separated() -> None:
         ("My printer is not printing.", Intent.QUESTION),
         ("I ordered a phone and it never arrived", Intent.QUESTION),
         ("My order is late", Intent.QUESTION),
+        ("I run ubuntu and would like to switch", Intent.QUESTION),
         ("I have a question: is it free?", Intent.QUESTION),
         ("Who was the first man on the moon?", Intent.QUESTION),
     ],
