@@ -92,6 +92,7 @@ def _answer_facts(answers: customer_service.Answers) -> Iterable[Fact]:
     name = f"{answers.count} paraphrases through the model"
     yield Fact(f"{name}: answered", answers.answered)
     yield Fact(f"{name}: cites the right section", answers.right)
+    yield Fact(f"{name}: cites it, or says to see it also", answers.near)
     yield Fact(f"{name}: a stored answer", answers.stored)
     yield Fact(f"{name}: in the model's words", answers.written)
     yield Fact(f"{name}: quoted", answers.quoted)

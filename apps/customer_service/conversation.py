@@ -18,7 +18,7 @@ from .evidence import ENOUGH, RULE, Evidence, confidence
 from .instructions import addresses_a_machine, without_instructions
 from .intents import Intent, intent, is_about_oneself, leans_on_what_was_said
 from .retrieval import find
-from .sources import Citation, cite
+from .sources import Citation, cite, see_also
 from .tickets import Reason, Ticket, Tickets
 from .words import content_stems
 from .writing import Writer
@@ -53,6 +53,8 @@ class Reply:
     grounded: float = 0.0
     news: tuple[str, ...] = ()
     """Answers of staff to earlier tickets."""
+    also: tuple[Citation, ...] = ()
+    """Other places that are nearly as near."""
 
 
 @dataclass(slots=True, eq=False)
@@ -114,7 +116,7 @@ class Conversation:
             reason = Reason.SUSPICIOUS if suspicious else Reason.NO_ANSWER
             return await self._hand_over(said, reason, sure, news)
         self.last_question = question
-        return _answered(found, sure, news)
+        return _answered(found, evidence, sure, news)
 
     async def _evidence(self, question: str) -> tuple[Evidence, ...]:
         """For the question, or together with the one before when it is not understood alone."""
@@ -146,9 +148,10 @@ class Conversation:
         return _told(await Tickets(self.system).take_answers(self.pseudonym))
 
 
-def _answered(found: Answer, sure: float, news: tuple[str, ...]) -> Reply:
+def _answered(found: Answer, evidence: Sequence[Evidence], sure: float, news: tuple[str, ...]) -> Reply:
     citations = cite(found.evidence)
-    return Reply(found.text, Outcome.ANSWERED, citations, sure, None, found.how.value, found.grounded, news)
+    also = see_also(evidence, citations)
+    return Reply(found.text, Outcome.ANSWERED, citations, sure, None, found.how.value, found.grounded, news, also)
 
 
 def _handed_over(ticket: Ticket, reason: Reason) -> str:

@@ -34,6 +34,7 @@ from .library import FOLDER, Library
 from .passages import Passage, passages
 from .retrieval import find
 from .sections import SectionKind
+from .sources import Citation
 from .words import FUNCTION_WORDS, stem, words
 
 BODIES = "evaluation-bodies"
@@ -80,12 +81,14 @@ class HandedOver:
 @dataclass(frozen=True, slots=True)
 class Answers:
     """Shares of all questions that were asked, each of which has an answer. `right` cite the section that answers;
-    `rejected` are those for which the model wrote something that its source does not bear, of those that it wrote for.
+    `near` cite it or name it beside that. `rejected` are those for which the model wrote something that its source
+    does not bear, of those that it wrote for.
     """
 
     count: int
     answered: float
     right: float
+    near: float
     stored: float
     written: float
     quoted: float
@@ -281,20 +284,24 @@ def _observations(asked: Sequence[Asked], answered: bool) -> list[Observation]:
 def _answers(asked: Sequence[Paraphrase], replies: Sequence[Reply]) -> Answers:
     count, how = len(asked), [reply.how for reply in replies]
     answered = [reply for reply in replies if reply.outcome is Outcome.ANSWERED]
-    right = sum(
-        any(citation.heading.startswith(one.heading) for citation in reply.citations)
-        for one, reply in zip(asked, replies, strict=True)
-    )
+    pairs = list(zip(asked, replies, strict=True))
+    right = sum(_names(one, reply.citations) for one, reply in pairs)
+    near = sum(_names(one, (*reply.citations, *reply.also)) for one, reply in pairs)
     return Answers(
         count,
         len(answered) / count,
         right / count,
+        near / count,
         how.count("stored") / count,
         how.count("written") / count,
         how.count("quoted") / count,
         sum(reply.grounded for reply in answered) / max(1, len(answered)),
         how.count("quoted") / max(1, how.count("written") + how.count("quoted")),
     )
+
+
+def _names(asked: Paraphrase, citations: Iterable[Citation]) -> bool:
+    return any(citation.heading.startswith(asked.heading) for citation in citations)
 
 
 async def _crowd(system: llmos.AsyncSystem, asked: Sequence[str], alone: int) -> tuple[Crowd, list[Reply]]:

@@ -32,6 +32,7 @@ class Told:
     text: str
     outcome: str
     sources: tuple[str, ...]
+    also: tuple[str, ...]
     ticket: str | None
     news: tuple[str, ...]
     confidence: float
@@ -75,6 +76,7 @@ def told(served: Served) -> Told:
         reply.text,
         reply.outcome.value,
         tuple(str(one) for one in reply.citations),
+        tuple(str(one) for one in reply.also),
         reply.ticket,
         reply.news,
         round(reply.confidence, 3),

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 from .evidence import Evidence
 
+NEARLY = 0.25
+"""How much farther a place may be that is worth a look."""
+MOST_OTHERS = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Citation:
@@ -32,6 +36,14 @@ def cite(evidence: Sequence[Evidence]) -> tuple[Citation, ...]:
     return tuple(reversed(found.values()))
 
 
-def with_citations(text: str, citations: Sequence[Citation]) -> str:
+def see_also(evidence: Sequence[Evidence], cited: Sequence[Citation]) -> tuple[Citation, ...]:
+    """Other places that are nearly as near as the nearest, in order; `evidence` is ordered, nearest first."""
+    places = {(one.source, one.heading) for one in cited}
+    near = [one for one in evidence if one.nearness > evidence[0].nearness - NEARLY]
+    return tuple(one for one in cite(near) if (one.source, one.heading) not in places)[:MOST_OTHERS]
+
+
+def with_citations(text: str, citations: Sequence[Citation], also: Sequence[Citation] = ()) -> str:
     """The text as a customer reads it."""
-    return "\n".join((text, *(f"  [{number}] {one}" for number, one in enumerate(citations, 1))))
+    cited = (f"  [{number}] {one}" for number, one in enumerate(citations, 1))
+    return "\n".join((text, *cited, *(f"  See also {one}" for one in also)))

@@ -50,7 +50,7 @@ async def _exchange(desk: Desk, customer: Customer, message: str) -> None:
 
 def shown(reply: Reply) -> str:
     """A reply as the customer reads it."""
-    return "\n".join((*reply.news, with_citations(reply.text, reply.citations)))
+    return "\n".join((*reply.news, with_citations(reply.text, reply.citations, reply.also)))
 
 
 def _say(text: str) -> None:

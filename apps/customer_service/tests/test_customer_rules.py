@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import llmos
@@ -13,7 +15,7 @@ from llmos.apps.customer_service.grounding import check
 from llmos.apps.customer_service.instructions import addresses_a_machine, without_instructions
 from llmos.apps.customer_service.intents import Intent, intent, is_about_oneself, leans_on_what_was_said
 from llmos.apps.customer_service.sections import SectionKind
-from llmos.apps.customer_service.sources import cite, with_citations
+from llmos.apps.customer_service.sources import cite, see_also, with_citations
 from llmos.apps.customer_service.words import content_stems, sentences
 from llmos.syscalls.abi.memory import Trust
 
@@ -161,6 +163,9 @@ def test_an_answer_is_made_from_one_section_and_cites_it_once() -> None:
     citations = cite(section.evidence)
     assert [str(one) for one in citations] == ["a.html, “Returns”"]
     assert with_citations("Yes.", citations) == "Yes.\n  [1] a.html, “Returns”"
+    also = see_also([first, other, second], citations)
+    assert with_citations("Yes.", (), also) == "Yes.\n  See also a.html, “Hours”"
+    assert see_also([first, replace(other, cosine=0.1)], citations) == ()
 
 
 def test_a_section_of_which_nothing_is_for_readers_gives_no_text() -> None:
