@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from hashlib import blake2b
 
 import llmos
@@ -58,16 +57,9 @@ async def pseudonyms(system: llmos.AsyncSystem) -> Pseudonyms:
     return Pseudonyms(await system.files.read_bytes(SECRET))
 
 
-class Speaker(StrEnum):
-    """Whose words are remembered."""
-
-    CUSTOMER = "customer"
-    STAFF = "staff"
-
-
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """Something that was said; `cosine` and so on with what is asked now. `at` is seconds since the epoch."""
+    """Something that was said; `cosine` with what is asked now. `at` is seconds since the epoch."""
 
     text: str
     at: float
@@ -86,24 +78,17 @@ class Past:
     system: llmos.AsyncSystem
     namespace: str
 
-    async def remember(self, text: str, speaker: Speaker = Speaker.CUSTOMER) -> None:
-        """Keep something, on the disk when this returns."""
-        trust = llmos_trust(speaker)
-        said = {"speaker": speaker.value}
-        await self.system.memory.put(text[:MOST_CHARACTERS], said, self.namespace, trust=trust, expires=KEEP_SECONDS)
+    async def remember(self, text: str) -> None:
+        """Keep what the customer said, on the disk when this returns."""
+        await self.system.memory.put(
+            text[:MOST_CHARACTERS], namespace=self.namespace, trust="external", expires=KEEP_SECONDS
+        )
 
     async def recall(self, question: str, limit: int = 3) -> Sequence[Remembered]:
         """What fits a question best, best first."""
-        found = await self.system.memory.search(
-            question, limit, {"speaker": Speaker.CUSTOMER.value}, self.namespace, mode="vector"
-        )
+        found = await self.system.memory.search(question, limit, namespace=self.namespace, mode="vector")
         return [Remembered(one.text, one.updated, one.score or 0.0) for one in found]
 
     async def forget(self) -> int:
         """Erase all of it; how many items it was."""
         return (await self.system.memory.forget(namespace=self.namespace, all=True)).items
-
-
-def llmos_trust(speaker: Speaker) -> str:
-    """What memory is told about where a text comes from."""
-    return "external" if speaker is Speaker.CUSTOMER else "user"

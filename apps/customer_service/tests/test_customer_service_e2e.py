@@ -310,6 +310,22 @@ def test_fifty_customers_at_once_are_all_answered_and_who_does_not_fit_is_told_t
         assert not [one for one in admin.processes() if one.name == "conversation"]
 
 
+def test_a_document_that_comes_while_it_serves_is_read(shop: Shop) -> None:
+    path = f"/home/{APP}/knowledge/parking.txt"
+    with shop.serving("--quote") as service, shop.place.daemon.connect() as admin:
+        assert service.stderr is not None
+        admin.files.write_bytes(path, b"Where can I park my car?\n\nBehind the shop, for free.")
+        for line in service.stderr:
+            entry = json.loads(line)
+            if entry["event"] == "documents" and entry["detail"].startswith("1 read"):
+                break
+        told = admin.tools.call(f"{APP}/ask", {"customer": "gil", "text": "where do I leave my car?"})
+        admin.files.unlink(path)
+    assert isinstance(told, dict)
+    assert told["text"] == "Behind the shop, for free."
+    assert told["sources"] == ["parking.txt, “Where can I park my car?”"]
+
+
 def test_the_role_of_the_manifest_passes_the_cases_that_come_with_it(shop: Shop, tmp_path: Path) -> None:
     rules = tmp_path / f"{ROLE}.csv"
     rules.write_text(manifest_rules())
