@@ -18,6 +18,8 @@ CIRCLE = 50
 """How many people with a like taste are looked at."""
 
 NEIGHBOURS = 3
+"""How many liked films an explanation may name: the nearest, and others that are at least half as near."""
+
 LIKED = 4.0
 """Stars from which on somebody is said to like a film."""
 
@@ -62,10 +64,11 @@ class Knowledge:
         liked = [other for other, rating in person.ratings.items() if rating.stars >= LIKED and other != film]
         likeness = [round(100 * float(one)) for one in self.tastes.likeness(film, liked)]
         nearest = sorted(zip(likeness, liked, strict=True), key=lambda pair: (-pair[0], pair[1]))[:NEIGHBOURS]
+        top = nearest[0][0] if nearest else 0
         return tuple(
             Neighbour(self.catalogue.films[other], person.ratings[other].stars, percent)
             for percent, other in nearest
-            if percent > 0
+            if percent > 0 and 2 * percent >= top
         )
 
     def _circle(self, user: UserId, film: int) -> Circle | None:

@@ -19,7 +19,7 @@ from .films import Catalogue, Film, read_films
 from .journal import Journal
 from .knowledge import Knowledge, learn
 from .meanings import Meanings, meanings, said
-from .opinions import opinions
+from .opinions import Opinions
 from .ranking import WEIGHTS, Weights, reordered
 from .ratings import People, Rating, UserId, Wish, check_stars, check_words, read_ratings
 from .tastes import SETTINGS, Numbers, Settings
@@ -49,6 +49,7 @@ class Recommender:
         self._system = system
         self._knowledge = knowledge
         self._journal = journal
+        self._opinions = Opinions(system)
         self._clock = clock
         self._lock = Lock()
         self._meanings: Meanings | None = None
@@ -79,7 +80,7 @@ class Recommender:
         weight = self._knowledge.weights.opinion
         if weight and liked and shortlist.films:
             films = [self.catalogue.films[film] for film in shortlist.films]
-            shortlist = reordered(shortlist, opinions(self._system, liked, films), weight)
+            shortlist = reordered(shortlist, self._opinions.of(liked, films), weight)
         best = [self.catalogue.films[film] for film in shortlist.films[:count]]
         return tuple(Recommended(place, film) for place, film in enumerate(best, 1))
 

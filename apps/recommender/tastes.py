@@ -107,10 +107,10 @@ def popularity(films: int, ratings: Sequence[tuple[int, Rating]]) -> Numbers:
 def standard(scores: Numbers) -> Numbers:
     """Each row with mean 0 and deviation 1, so that scores of different kinds can be added; [..., films]."""
     deviation = scores.std(-1, keepdims=True)
-    return ((scores - scores.mean(-1, keepdims=True)) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
+    even = (scores - scores.mean(-1, keepdims=True)) / np.where(deviation > 0, deviation, 1)
+    return np.asarray(even, dtype=np.float32)
 
 
 def _unit(rows: Numbers) -> Numbers:
-    lengths = np.sqrt((rows * rows).sum(1, keepdims=True))
-    result: Numbers = rows / np.where(lengths > 0, lengths, np.float32(1))
-    return result
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1), dtype=np.float32)
