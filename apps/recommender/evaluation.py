@@ -152,6 +152,12 @@ def evaluate(system: llmos.System, data: Data, quick: bool) -> Evaluation:
     )
 
 
+def ranked(data: Data, seeds: int) -> Ranked:
+    """The first of the four alone; it needs no daemon."""
+    catalogue = read_films(data.films)
+    return _ranked(catalogue, window(catalogue, read_ratings(data.ratings), *TEST), seeds)
+
+
 def _knowledge(catalogue: Catalogue, window: Window, seed: int) -> Knowledge:
     """Learnt before the window, and then told what is known of its viewers, as the app is told."""
     knowledge = learn(catalogue, People(catalogue, window.past), replace(SETTINGS, seed=seed))

@@ -81,7 +81,7 @@ class Catalogue:
         """Films whose title and year hold all these words, shortest titles first."""
         wanted = words.casefold().split()
         found = [film for film in self.films if all(word in str(film).casefold() for word in wanted)]
-        return sorted(found, key=lambda film: (len(film.title), film.id))[:limit]
+        return sorted(found, key=lambda film: (len(film.title), film.title))[:limit]
 
 
 def read_films(text: str) -> Catalogue:

@@ -1,0 +1,69 @@
+"""A daemon with the app's principal, which may do what the manifest says and nothing else, and a small catalogue."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import llmos
+from llmos.apps.recommender.tests.small_catalogue import FILMS, RATINGS
+from tests.e2e.conftest import model  # noqa: F401  (a fixture)
+from tests.e2e.daemon_process import Daemon, start_daemon
+
+APP = Path(__file__).parents[1]
+NAME, ROLE = "recommender", "app-recommender"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A daemon, and the folder with the keys of the app and of two who call it."""
+
+    daemon: Daemon
+    keys: Path
+
+    def connect(self, name: str = NAME) -> llmos.System:
+        """A connection of a principal."""
+        return llmos.connect(self.daemon.endpoint, self.key(name))
+
+    def key(self, name: str = NAME) -> Path:
+        """The key file of a principal."""
+        return self.keys / f"{name}.key"
+
+
+def manifest_rules() -> str:
+    """The rules that the manifest asks for, as a file of a policy."""
+    asked = tomllib.loads((APP / "app.toml").read_text(encoding="utf-8"))["permissions"]
+    return "".join(
+        ", ".join(("p", f"role:{ROLE}", "*", one["object"], one["action"], "allow", *_condition(one))) + "\n"
+        for one in asked
+    )
+
+
+def _condition(permission: dict[str, str]) -> tuple[str, ...]:
+    return (permission["condition"],) if "condition" in permission else ()
+
+
+@pytest.fixture(scope="session")
+def site(
+    model: object,  # noqa: F811  (pulls the default model, or skips)
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    """The default model and encoder, for all tests of the app."""
+    daemon = start_daemon("engine.device=cpu", "engine.device_pages=128", 'engine.host_memory="128 MiB"')
+    keys = tmp_path_factory.mktemp("keys")
+    try:
+        with daemon.connect() as admin:
+            admin.policy.apply("recommender.csv", manifest_rules())
+            admin.keys.create(NAME, ROLE, kind="app", path=keys / f"{NAME}.key")
+            for caller in ("anna", "bert"):
+                admin.keys.create(caller, "developer", path=keys / f"{caller}.key")
+            admin.files.write_bytes(f"/home/{NAME}/films.csv", FILMS.encode())
+            admin.files.write_bytes(f"/home/{NAME}/ratings.csv", RATINGS.encode())
+        yield Site(daemon, keys)
+        assert "Traceback" not in daemon.log, daemon.log
+    finally:
+        daemon.destroy()
