@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmos.apps.recommender.checking import LONGEST, faults
@@ -118,11 +118,13 @@ def all_features(draw: st.DrawFn) -> Features:
     return Features(some[0], near, words, draw(st.none() | st.just(circle)))
 
 
+@settings(max_examples=50)
 @given(all_features())
 def test_the_plain_explanation_passes(features: Features) -> None:
     assert faults(plain(features), features) == ()
 
 
+@settings(max_examples=50)
 @given(all_features())
 def test_every_fact_passes_by_itself(features: Features) -> None:
     for fact in facts(features):
@@ -130,12 +132,14 @@ def test_every_fact_passes_by_itself(features: Features) -> None:
             assert [one for one in faults(fact, features) if "names no film" not in one] == []
 
 
+@settings(max_examples=50)
 @given(st.data(), all_features())
 def test_every_sentence_that_the_wording_allows_passes(data: st.DataObject, features: Features) -> None:
     text = data.draw(st.from_regex(pattern(features), fullmatch=True))
     assert faults(text, features) == ()
 
 
+@settings(max_examples=50)
 @given(all_features(), st.integers(0, 9999))
 def test_a_number_that_was_not_counted_is_a_fault(features: Features, number: int) -> None:
     circle = features.circle
@@ -147,6 +151,7 @@ def test_a_number_that_was_not_counted_is_a_fault(features: Features, number: in
         assert faults(text, features)
 
 
+@settings(max_examples=50)
 @given(all_features(), st.from_regex(r"[A-Z][a-z]{3,9}", fullmatch=True))
 def test_a_name_that_is_in_no_feature_is_a_fault(features: Features, name: str) -> None:
     known = " ".join(str(one) for one in features.films).casefold()
@@ -156,6 +161,7 @@ def test_a_name_that_is_in_no_feature_is_a_fault(features: Features, name: str) 
         assert faults(f"{features.film.title} is a film with {name}.", features)
 
 
+@settings(max_examples=50)
 @given(all_features(), st.text(max_size=200))
 def test_no_text_breaks_the_check(features: Features, text: str) -> None:
     faults(text, features)

@@ -11,12 +11,14 @@ from llmos.apps.recommender.tests.conftest import APP, manifest_rules
 
 
 def test_the_manifest_allows_what_the_app_needs_and_no_more(tmp_path: Path) -> None:
-    shipped = APP.parents[1] / "kernel" / "security" / "policy" / "roles.csv"
     (tmp_path / "recommender.csv").write_text(manifest_rules(), encoding="utf-8")
-    (tmp_path / "roles.csv").write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
     command = [sys.executable, "-m", "llmos.kernel.security.policy", "test", str(APP / "policy.yaml")]
     done = subprocess.run(
-        [*command, "--policy", str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+        [*command, "--policy", str(tmp_path / "recommender.csv")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
