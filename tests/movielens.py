@@ -2,6 +2,7 @@
 
 The package holds it as a pickled pandas frame. Pandas is not needed for it, and nothing that a pickle could name is
 called but what is listed here: arrays of numpy, and stand-ins for pandas' classes that only keep what they are given.
+`python -m tests.movielens FOLDER` writes films.csv and ratings.csv.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import io
 import lzma
 import pickle
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,3 +95,9 @@ def _columns(pickled: bytes) -> dict[str, Column]:
         values, places, _ = cast(tuple[Column, slice, int], block.parts)
         columns |= dict(zip(described["data"][places].tolist(), values, strict=True))
     return columns
+
+
+if __name__ == "__main__":
+    tables, folder = movielens(), Path(sys.argv[1])
+    (folder / "films.csv").write_text(tables.films, encoding="utf-8")
+    (folder / "ratings.csv").write_text(tables.ratings, encoding="utf-8")

@@ -26,6 +26,12 @@ WARMTH = 0.7
 PATIENCE = 30.0
 """Seconds for one try."""
 
+WITHOUT_MODEL = (
+    *(llmos.TryAgain, llmos.Busy, llmos.OutOfPages, llmos.LimitExceeded, llmos.TimedOut),
+    *(llmos.DeviceError, llmos.Cancelled, llmos.NoSuchProcess, llmos.NotSupported, llmos.InvalidArgument),
+)
+"""What it is without the model for: it has no time or room, was taken away, or cannot hold a title in a grammar."""
+
 TASK = "You tell a viewer in one sentence why a film is recommended. You use nothing but the facts."
 EXAMPLE_FACTS = (
     "Heat (1995) is Action, Crime.",
@@ -66,24 +72,10 @@ class Explanation:
 
 def explain(system: llmos.System, features: Features, wording: Wording = Wording.BOUND) -> Explanation:
     """Explain a recommendation."""
-    wrong: tuple[str, ...] = ()
     try:
-        process = system.spawn(name="explain")
-        try:
-            process.append(conversation(features))
-            asked = process.info().context_tokens
-            for number in range(1, TRIES + 1):
-                text = _write(process, features, wording, number)
-                found = faults(text, features)
-                if not found:
-                    return Explanation(text, Source.MODEL, number, wrong)
-                wrong = wrong or found
-                process.truncate(asked)
-        finally:
-            process.end()
-    except (llmos.TryAgain, llmos.OutOfPages, llmos.LimitExceeded, llmos.TimedOut, llmos.DeviceError) as error:
-        return Explanation(plain(features), Source.PLAIN, 0, wrong or (str(error),))
-    return Explanation(plain(features), Source.PLAIN, TRIES, wrong)
+        return _asked(system, features, wording)
+    except WITHOUT_MODEL as error:
+        return Explanation(plain(features), Source.PLAIN, 0, (str(error),))
 
 
 def conversation(features: Features) -> Sequence[Mapping[str, str]]:
@@ -94,6 +86,29 @@ def conversation(features: Features) -> Sequence[Mapping[str, str]]:
         {"role": "assistant", "content": EXAMPLE},
         {"role": "user", "content": _question(facts(features), str(features.film))},
     )
+
+
+def _asked(system: llmos.System, features: Features, wording: Wording) -> Explanation:
+    process = system.spawn(name="explain")
+    try:
+        process.append(conversation(features))
+        return _checked(process, features, wording)
+    finally:
+        process.end()
+
+
+def _checked(process: llmos.Process, features: Features, wording: Wording) -> Explanation:
+    """The first text that passes; each try begins where the conversation ends."""
+    asked = process.info().context_tokens
+    first: tuple[str, ...] = ()
+    for number in range(1, TRIES + 1):
+        process.truncate(asked)
+        text = _write(process, features, wording, number)
+        found = faults(text, features)
+        if not found:
+            return Explanation(text, Source.MODEL, number, first)
+        first = first or found
+    return Explanation(plain(features), Source.PLAIN, TRIES, first)
 
 
 def _question(said: Sequence[str], film: str) -> str:

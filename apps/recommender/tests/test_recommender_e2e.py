@@ -196,19 +196,21 @@ def recommended_to(caller: llmos.System, user: str) -> set[str]:
 def test_the_terminal_recommends_rates_and_explains(site: Site) -> None:
     assert run(site, "rate", "tina", "Notting Hill", "5")[:2] == (0, "Notting Hill (1940): 5\n")
     status, out, _ = run(site, "for", "tina", "--count", "2", "--why")
-    assert status == 0
     lines = out.splitlines()
-    assert len(lines) == 4
+    assert (status, len(lines)) == (0, 4)
     assert lines[0].startswith("  1. ")
     assert "Notting Hill" in lines[1]
-    lines_in = "ratings\nfind alien\n\nnonsense\nrate Emma x\nrate Emma 4\nrecommend 1\nquit\nrate Gigi 1\n"
-    status, out, errors = run(site, "talk", "tina", lines=lines_in)
+
+
+def test_a_conversation_goes_on_after_a_line_that_means_nothing(site: Site) -> None:
+    lines = "rate Emma 4\nfind alien\n\nnonsense\nrate Emma x\nrecommend 1\nratings\nquit\nrate Gigi 1\n"
+    status, out, errors = run(site, "talk", "tom", lines=lines)
+    said = out.splitlines()
     assert status == 0
-    assert out.splitlines()[:2] == ["   5  Notting Hill (1940)", "     s0  Alien (1979): Sci-Fi, Thriller"]
-    assert "Emma (1944): 4" in out
+    assert said[:2] == ["Emma (1944): 4", "     s0  Alien (1979): Sci-Fi, Thriller"]
+    assert said[-1] == "   4  Emma (1944)"
     assert "'nonsense' is no command" in errors
     assert "'x' are no stars" in errors
-    assert "Gigi" not in run(site, "talk", "tina", lines="ratings\n")[1]
 
 
 def test_the_terminal_tells_what_is_wrong_and_what_to_do(site: Site) -> None:
