@@ -37,7 +37,7 @@ from .tastes import SETTINGS, Numbers
 VALIDATION, TEST = (0.65, 0.8), (0.8, 1.0)
 SEEDS, QUICK_SEEDS = 5, 2
 WEIGHTS_TRIED = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
-ASKED = 100
+ASKED = 60
 """Viewers for whom the language model is asked its opinion, in each window."""
 
 EXPLAINED = {Wording.BOUND: 40, Wording.FREE: 20}

@@ -29,28 +29,27 @@ def pattern(features: Features) -> str:
 def _about_neighbour(near: Neighbour, film: Film) -> Iterable[str]:
     known, new, stars = _literal(str(near.film)), _literal(str(film)), _literal(stars_text(near.stars))
     liked = "(loved|liked|enjoyed)" if near.stars == 5 else "(liked|enjoyed)"
-    also = _also([genre for genre in film.genres if genre in near.film.genres])
+    shared = [genre for genre in film.genres if genre in near.film.genres]
+    also = _also(shared)
     yield rf"You gave {known} {stars}, so {_MAY} {new}( too)?{also}\."
     yield rf"You {liked} {known}, so {_MAY} {new}( too)?{also}\."
     yield rf"Because you {liked} {known}, {_MAY} {new}( too)?{also}\."
-    if also:
-        yield rf"Like {known}, which you gave {stars}, {new} is {_genres(_shared(near, film))}\."
+    if shared:
+        yield rf"Like {known}, which you gave {stars}, {new} is {_genres(shared)}\."
 
 
 def _also(shared: Sequence[str]) -> str:
     return rf"(, also {_genres(shared)}|: both are {_genres(shared)})?" if shared else ""
 
 
-def _shared(near: Neighbour, film: Film) -> list[str]:
-    return [genre for genre in film.genres if genre in near.film.genres]
-
-
 def _about_film(features: Features) -> Iterable[str]:
     film, genres = _literal(str(features.film)), features.film.genres
     kind = rf" is {_genres(genres)}" if genres else " is a film"
-    near = "(, and|, which) is near (what you like|your words)" if features.words is not None else ""
-    yield rf"{film}{kind}{near}\."
     yield rf"You (might|may|should) (like|enjoy) {film}\."
+    if features.words is None:
+        yield rf"{film}{kind}\."
+    else:
+        yield rf"{film}{kind}, {features.words}% like your words\."
 
 
 def _about_circle(circle: Circle) -> str:
