@@ -11,6 +11,7 @@ import pytest
 
 import llmos
 from llmos.apps.recommender.tests.small_catalogue import FILMS, RATINGS
+from tests import conftest as settings_for_all_tests  # noqa: F401  (Hypothesis measures no time here either)
 from tests.e2e.conftest import model  # noqa: F401  (a fixture)
 from tests.e2e.daemon_process import Daemon, start_daemon
 
