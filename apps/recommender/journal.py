@@ -37,8 +37,8 @@ class Journal:
     def _unread(self) -> bytes:
         try:
             with self._files.open(self._path) as file:
-                if file.stat.size <= self._position:
-                    return b""
+                if file.stat.size < self._position:
+                    self._position = 0  # somebody has put another in its place
                 file.seek(self._position)
                 return file.read()
         except llmos.NotFound:

@@ -8,7 +8,7 @@ question holds up nobody else.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -20,7 +20,7 @@ from .journal import Journal
 from .knowledge import Knowledge, learn
 from .meanings import Meanings, meanings, said
 from .opinions import Opinions
-from .ranking import WEIGHTS, Weights, reordered
+from .ranking import WEIGHTS, Shortlist, Weights, reordered
 from .ratings import People, Rating, UserId, Wish, check_stars, check_words, read_ratings
 from .tastes import SETTINGS, Numbers, Settings
 
@@ -77,12 +77,8 @@ class Recommender:
         with self._lock:
             shortlist = self._knowledge.shortlist(user, max(count, LOOKED_AT), likeness)
             liked = [self.catalogue.films[film] for film in self._knowledge.liked(user)]
-        weight = self._knowledge.weights.opinion
-        if weight and liked and shortlist.films:
-            films = [self.catalogue.films[film] for film in shortlist.films]
-            shortlist = reordered(shortlist, self._opinions.of(liked, films), weight)
-        best = [self.catalogue.films[film] for film in shortlist.films[:count]]
-        return tuple(Recommended(place, film) for place, film in enumerate(best, 1))
+        ordered = self._with_opinion(shortlist, liked)[:count]
+        return tuple(Recommended(place, self.catalogue.films[film]) for place, film in enumerate(ordered, 1))
 
     def rate(self, user: UserId, film: str, stars: float) -> Rating:
         """Keep a rating of a film by its id or title: it counts from the next question on.
@@ -115,6 +111,15 @@ class Recommender:
         with self._lock:
             self._read_news()
             return tuple(reversed(self._knowledge.people.person(user).ratings.values()))
+
+    def _with_opinion(self, shortlist: Shortlist, liked: Sequence[Film]) -> Sequence[int]:
+        """The films of a shortlist, the first of them in the order that the model's opinion changes, if it counts."""
+        weight = self._knowledge.weights.opinion
+        head = Shortlist(shortlist.films[:LOOKED_AT], shortlist.scores[:LOOKED_AT])
+        if not weight or not liked or not head.films:
+            return shortlist.films
+        thought = self._opinions.of(liked, [self.catalogue.films[film] for film in head.films])
+        return (*reordered(head, thought, weight).films, *shortlist.films[LOOKED_AT:])
 
     def _likeness(self, user: UserId) -> Numbers | None:
         """How near each film is to the nearest thing that a user says he likes, [films]; reads the news first."""

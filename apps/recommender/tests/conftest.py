@@ -13,13 +13,14 @@ import llmos
 from llmos.apps.recommender.tests.small_catalogue import FILMS, RATINGS
 from tests import conftest as settings_for_all_tests  # noqa: F401  (Hypothesis measures no time here either)
 from tests.e2e.conftest import model  # noqa: F401  (a fixture)
-from tests.e2e.daemon_process import Daemon, start_daemon
+from tests.e2e.daemon_process import Daemon, start_daemon, start_in
 
 APP = Path(__file__).parents[1]
 NAME, ROLE = "recommender", "app-recommender"
+SETTINGS = ("engine.device=cpu", "engine.device_pages=128", 'engine.host_memory="128 MiB"')
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Site:
     """A daemon, and the folder with the keys of the app and of two who call it."""
 
@@ -33,6 +34,11 @@ class Site:
     def key(self, name: str = NAME) -> Path:
         """The key file of a principal."""
         return self.keys / f"{name}.key"
+
+    def crash(self) -> None:
+        """The daemon dies without warning, and another begins in its home."""
+        self.daemon.kill()
+        self.daemon = start_in(self.daemon.home, *SETTINGS)
 
 
 def manifest_rules() -> str:
@@ -54,17 +60,17 @@ def site(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
     """The default model and encoder, for all tests of the app."""
-    daemon = start_daemon("engine.device=cpu", "engine.device_pages=128", 'engine.host_memory="128 MiB"')
     keys = tmp_path_factory.mktemp("keys")
+    site = Site(start_daemon(*SETTINGS), keys)
     try:
-        with daemon.connect() as admin:
+        with site.daemon.connect() as admin:
             admin.policy.apply("recommender.csv", manifest_rules())
             admin.keys.create(NAME, ROLE, kind="app", path=keys / f"{NAME}.key")
             for caller in ("anna", "bert"):
                 admin.keys.create(caller, "developer", path=keys / f"{caller}.key")
             admin.files.write_bytes(f"/home/{NAME}/films.csv", FILMS.encode())
             admin.files.write_bytes(f"/home/{NAME}/ratings.csv", RATINGS.encode())
-        yield Site(daemon, keys)
-        assert "Traceback" not in daemon.log, daemon.log
+        yield site
+        assert "Traceback" not in site.daemon.log, site.daemon.log
     finally:
-        daemon.destroy()
+        site.daemon.destroy()

@@ -223,3 +223,16 @@ def test_without_a_catalogue_the_app_says_where_to_put_it(site: Site) -> None:
     with site.connect("anna") as anna, pytest.raises(llmos.NotFound) as error:
         open_recommender(anna)
     assert error.value.hint == "put it there: llmosctl fs put films.csv /home/anna/films.csv"
+
+
+def test_what_was_acknowledged_survives_the_death_of_the_daemon(site: Site) -> None:
+    with site.connect() as system:
+        recommender = open_recommender(system)
+        recommender.like(UserId("last"), "space")
+        for number in range(8):
+            recommender.rate(UserId("last"), f"s{number}", 5.0)
+    site.crash()
+    with site.connect() as system:
+        again = open_recommender(system)
+        assert [one.film for one in again.ratings(UserId("last"))] == [f"s{number}" for number in reversed(range(8))]
+        assert set(titles(again, "last", 12)).isdisjoint(SPACE[:8])
