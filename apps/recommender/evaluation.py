@@ -98,9 +98,9 @@ class Opinion:
 
     @property
     def default(self) -> float:
-        """The best weight on the window before, if it gains more there than its standard error; else 0."""
+        """The best weight on the window before, if it gains more there than twice its standard error; else 0."""
         best = _best(self.before)
-        return best.weight if best.gain > best.error else 0.0
+        return best.weight if best.gain > 2 * best.error else 0.0
 
 
 @dataclass(frozen=True, slots=True)

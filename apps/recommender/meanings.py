@@ -23,6 +23,9 @@ PATH = "meanings.npz"
 AT_A_TIME = 256
 """Films whose descriptions are encoded with one call."""
 
+TOLD_EVERY = 8 * AT_A_TIME
+"""Films after which the terminal is told, line by line: an app has no screen of its own."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -79,4 +82,5 @@ def _encode(system: llmos.System, descriptions: Sequence[str], progress: Progres
 
 
 def _told(done: int, of: int) -> None:
-    print(f"\rreading the catalogue: {done} of {of} films", end="\n" if done == of else "", file=sys.stderr, flush=True)
+    if done % TOLD_EVERY == 0 or done == of:
+        print(f"reading the catalogue: {done} of {of} films", file=sys.stderr, flush=True)
