@@ -22,6 +22,7 @@ from typing import Literal
 import msgspec
 
 from llmos.kernel.core.principal import DEFAULT_TENANT, SYSTEM, Principal, check_name
+from llmos.kernel.security.names import TENANT_SIGN
 from llmos.kernel.security.policy.attributes import parse_attributes
 from llmos.kernel.security.policy.conditions import Circumstances, at
 from llmos.kernel.security.policy.decisions import Decision, Policy, Question
@@ -129,14 +130,20 @@ def tenant_of(object: str, who: Principal, tenants: Mapping[str, str]) -> str:
     kind, _, rest = object.partition(":/")
     first = rest.partition("/")[0]
     match kind:
-        case "proc":
-            return tenants.get(first, who.tenant)
+        case "proc" | "mem" | "topic" | "tool":
+            return _tenant_of_owner(first, who, tenants)
+        case "fs":
+            return _tenant_of_owner(rest.removeprefix("home/").partition("/")[0], who, tenants)
         case "key" | "audit":
             return first
-        case "share":
+        case "share" | "model" | "app":
             return who.tenant
         case _:
             return SYSTEM
+
+
+def _tenant_of_owner(owner: str, who: Principal, tenants: Mapping[str, str]) -> str:
+    return owner.removeprefix(TENANT_SIGN) if owner.startswith(TENANT_SIGN) else tenants.get(owner, who.tenant)
 
 
 def _written(number: int, line: int, case: Mapping[str, object]) -> _Case:
