@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Final, TypedDict
@@ -18,6 +18,7 @@ from docker.errors import ImageNotFound, NotFound
 
 from llmos.kernel.ports.sandbox import EngineFacts, Image, ImageId, ImageOrder
 from llmos.sandbox import inside
+from llmos.sandbox.confinement import NOBODY
 from llmos.sandbox.containers import APP, HOME
 from llmos.sandbox.engine import Engine, said_plainly
 from llmos.sandbox.sdk import PYTHON, compiled, sdk_files
@@ -36,7 +37,15 @@ CMD []
 LABEL {home}={home_value} {app}={app_value}
 """
 
-_VERSION: Final = "import sys; print('%d.%d' % sys.version_info[:2])"
+_LOOK: Final = """
+import ctypes, sys
+print("%d.%d" % sys.version_info[:2])
+for name in sys.argv[1:]:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        print(name)
+"""
 
 
 def usual_base() -> str:
@@ -70,7 +79,7 @@ class Images:
         base = order.base or usual_base()
         with said_plainly(f"the image of {order.app}"):
             self._have(base, say)
-            self._check_python(base)
+            self._check_base(base, order.libraries)
             files = {f"llmos/sdk/{path}": data for path, data in sdk_files().items()}
             files |= {f"llmos/packages/{path}": data for path, data in wheel_files(order.packages, say).items()}
             own = {f"{order.app}/{path}": data for path, data in order.files.items()}
@@ -100,20 +109,27 @@ class Images:
                         "sandbox.base names another, such as one made with `docker import`",
                     ) from None
 
-    def _check_python(self, base: str) -> None:
-        """The SDK's compiled parts are of this Python."""
+    def _check_base(self, base: str, libraries: Sequence[str]) -> None:
+        """The SDK's compiled parts are of this Python, and wheels may need libraries that they do not bring."""
         client = self._engine.client
-        made = client.create_container(base, ["python3", "-c", _VERSION], entrypoint=[], network_disabled=True)
+        made = client.create_container(
+            base, ["python3", "-c", _LOOK, *libraries], entrypoint=[], network_disabled=True, user=str(NOBODY)
+        )
         try:
             client.start(made["Id"])
             client.wait(made["Id"])
-            found = client.logs(made["Id"]).decode("utf-8", "replace").strip()
+            found, *missing = client.logs(made["Id"], stderr=False).decode("utf-8", "replace").split() or ["none"]
         finally:
             client.remove_container(made["Id"], force=True)
         if found != PYTHON:
             raise abi.InvalidArgument(
-                f"the image {base} has Python {found[:80] or 'none'}, and this daemon runs on {PYTHON}",
+                f"the image {base} has Python {found[:80]}, and this daemon runs on {PYTHON}",
                 f"sandbox.base must name an image with python3 {PYTHON}",
+            )
+        if missing:
+            raise abi.InvalidArgument(
+                f"the image {base} lacks {', '.join(missing)}, which the app needs",
+                "make an image with it, and name that with sandbox.base (docs/apps.md)",
             )
 
     def _steps(self, base: str, app: str) -> bytes:

@@ -101,7 +101,8 @@ def run(context: click.Context, detach: bool, unsandboxed: bool, name: str, argu
     if unsandboxed:
         tell(f"WARNING: {name} runs WITHOUT A SANDBOX: it can do whatever the daemon can")
     with connected(options) as system:
-        begun = system.apps.run(name, *arguments, sandboxed=not unsandboxed)
+        # Whoever looks on sees how it ends; what nobody looks after is begun again as its manifest says.
+        begun = system.apps.run(name, *arguments, sandboxed=not unsandboxed, restart=None if detach else "no")
         if detach:
             emit(options, {"name": name, "run": begun.number}, [str(begun.number)])
             return

@@ -44,7 +44,8 @@ class Confinement:
 class ImageOrder:
     """An image to build: the app's files by their paths below its folder, and the wheels that it asks for.
 
-    `base` is the image to build on, or empty for the one that fits this Python.
+    `libraries` are those that the base must have. `base` is the image to build on, or empty for the one that fits this
+    Python.
     """
 
     app: str
@@ -52,6 +53,7 @@ class ImageOrder:
     files: dict[str, bytes]
     packages: tuple[str, ...]
     base: str = ""
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

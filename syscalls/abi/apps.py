@@ -160,10 +160,11 @@ class Apps(Record, frozen=True):
 
 
 class AppRun(Record, frozen=True):
-    """Run an app; answered when its program has begun."""
+    """Run an app; answered when its program has begun. `restart` overrides what its manifest says."""
 
     name: AppName
     arguments: Annotated[tuple[Argument, ...], Meta(max_length=256)] = ()
+    restart: Restart | None = None
 
 
 class AppLogs(Record, frozen=True):

@@ -33,9 +33,9 @@ def list_apps() -> Invocation[a.Apps, list[a.AppInfo]]:
     return Invocation("app.list", build(a.AppList), a.Apps, lambda reply: list(reply.apps))
 
 
-def run(name: str, arguments: Sequence[str], sandboxed: bool) -> Invocation[a.RunInfo, a.RunInfo]:
+def run(name: str, arguments: Sequence[str], sandboxed: bool, restart: str | None) -> Invocation[a.RunInfo, a.RunInfo]:
     """Gives the run that has begun."""
-    request = build(a.AppRun, name=name, arguments=tuple(arguments))
+    request = build(a.AppRun, name=name, arguments=tuple(arguments), restart=restart)
     return Invocation("app.run" if sandboxed else "app.run_unsandboxed", request, a.RunInfo, itself)
 
 

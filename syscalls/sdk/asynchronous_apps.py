@@ -43,9 +43,12 @@ class AsyncApps:
         """The apps that one may see: `.name .version .runs`."""
         return await perform(self._connection, requests.list_apps())
 
-    async def run(self, name: str, *arguments: str, sandboxed: bool = True) -> AsyncAppRun:
-        """Begin a run; it has when this returns. Without a sandbox an app can do whatever the daemon can."""
-        begun = await perform(self._connection, requests.run(name, arguments, sandboxed))
+    async def run(self, name: str, *arguments: str, sandboxed: bool = True, restart: str | None = None) -> AsyncAppRun:
+        """Begin a run; it has when this returns. `restart` (`no`, `on-failure`, `always`) overrides the manifest.
+
+        Without a sandbox an app can do whatever the daemon can.
+        """
+        begun = await perform(self._connection, requests.run(name, arguments, sandboxed, restart))
         return AsyncAppRun(self._connection, name, begun.run)
 
     def logs(self, name: str, run: int | None = None, follow: bool = False, since: float = 0.0) -> AsyncAppOutput:

@@ -44,9 +44,14 @@ class Apps:
         """The apps that one may see: `.name .version .runs`."""
         return perform(self._connection, requests.list_apps())
 
-    def run(self, name: str, *arguments: str, sandboxed: bool = True) -> AppRun:
-        """Begin a run; it has when this returns. Without a sandbox an app can do whatever the daemon can."""
-        return AppRun(self._connection, name, perform(self._connection, requests.run(name, arguments, sandboxed)).run)
+    def run(self, name: str, *arguments: str, sandboxed: bool = True, restart: str | None = None) -> AppRun:
+        """Begin a run; it has when this returns. `restart` (`no`, `on-failure`, `always`) overrides the manifest.
+
+        Without a sandbox an app can do whatever the daemon can.
+        """
+        return AppRun(
+            self._connection, name, perform(self._connection, requests.run(name, arguments, sandboxed, restart)).run
+        )
 
     def logs(self, name: str, run: int | None = None, follow: bool = False, since: float = 0.0) -> AppOutput:
         """Iterate over what a run has said, the last one by default; with `follow` until it has ended for good."""

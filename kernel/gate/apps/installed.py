@@ -49,7 +49,8 @@ class Installed(Struct, frozen=True):
     def order(self, base: str) -> ImageOrder:
         """What its image is built from."""
         manifest = self.manifest
-        return ImageOrder(self.name, manifest.version, unpack(self.archive), manifest.image.packages, base)
+        wanted = manifest.image
+        return ImageOrder(self.name, manifest.version, unpack(self.archive), wanted.packages, base, wanted.libraries)
 
 
 @dataclass(frozen=True, slots=True)

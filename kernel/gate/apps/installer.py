@@ -123,13 +123,13 @@ class Installer:
         if there is None:
             return await self._install(plan, by, say)
         async with there.lock:
-            runs = [(run.arguments, run.sandboxed) for run in there.alive]
+            runs = there.alive
             old = there.installed
             app = await self._install(plan, by, say)
             await self._runner.stop(app, app.alive, grace=10.0)
             await self._runner.cool_down(app)
-            for arguments, sandboxed in runs:
-                await self._runner.run(app, arguments, sandboxed)
+            for run in runs:
+                await self._runner.run(app, run.arguments, run.sandboxed, run.restart)
             if old.image and old.image != app.installed.image:
                 await self._runner.discard_image(ImageId(old.image))
         return app

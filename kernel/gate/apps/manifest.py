@@ -23,6 +23,8 @@ _WHEEL: Final = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}(\[[a-z0-9,_-]{1,64}\])?==[A-
 _PORT: Final = r"(6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})"
 _HOST: Final = rf"\A[a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?:{_PORT}\Z"
 
+_LIBRARY: Final = r"\Alib[A-Za-z0-9+_.-]{1,60}\.so[0-9.]{0,16}\Z"
+
 LEAST_MEMORY, MOST_MEMORY = 32 << 20, 1 << 40
 LEAST_SCRATCH, MOST_SCRATCH = 1 << 20, 64 << 30
 
@@ -55,8 +57,9 @@ class Limits(_Section, frozen=True):
 
 
 class ImageSection(_Section, frozen=True):
-    """`[image]`: wheels, each with its version, as pip names them."""
+    """`[image]`: wheels, each with its version, as pip names them; libraries that what it is built on must have."""
 
+    libraries: Annotated[tuple[Annotated[str, Meta(pattern=_LIBRARY)], ...], Meta(max_length=32)] = ()
     packages: Annotated[tuple[Annotated[str, Meta(pattern=_WHEEL)], ...], Meta(max_length=64)] = ()
 
 

@@ -76,11 +76,11 @@ class Runner:
 
     # --- beginning
 
-    async def run(self, app: App, arguments: tuple[str, ...], sandboxed: bool) -> Run:
+    async def run(self, app: App, arguments: tuple[str, ...], sandboxed: bool, restart: Restart | None = None) -> Run:
         """Begin a run; it is, or could not be. Raises what the engine says."""
         app.check_room()
-        manifest = app.installed.manifest
-        run = Run(self._house.next_number(), arguments, sandboxed, manifest.restart, self._clock())
+        restart = restart or app.installed.manifest.restart
+        run = Run(self._house.next_number(), arguments, sandboxed, restart, self._clock())
         app.runs[run.number] = run
         try:
             await self._begin(app, run)

@@ -129,7 +129,8 @@ class AppCalls:
             async with app.lock:
                 if app.removed:
                     raise NotFound(f"{request.name} was removed", "llmosctl app list")
-                return self._run_info(app, await self._runner.run(app, request.arguments, sandboxed))
+                run = await self._runner.run(app, request.arguments, sandboxed, request.restart)
+                return self._run_info(app, run)
 
         if not sandboxed:
             self._recorder.happened(Kind.DAEMON, f"{by.principal.name} runs {request.name} WITHOUT A SANDBOX")
