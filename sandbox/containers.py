@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -35,6 +36,9 @@ READY_SECONDS: Final = 60.0
 INPUT_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 1.0
 """After so long an engine that did not answer is asked again."""
+
+_ROUNDED: Final = 1e-5
+"""More than a time with nanoseconds loses as a number of seconds."""
 
 _STARTS: Final = ("python3", "-u", "-s", "/usr/lib/llmos/inside.py")
 
@@ -122,9 +126,14 @@ class Containers:
             raise abi.NotFound("this program takes no more input") from None
 
     def read(self, container: ContainerId, follow: bool, since: float) -> Reading:
+        following, rest = (partial(self._said, container, now) for now in (follow, False))
+        return LogReading(following, rest if follow else None, since)
+
+    def _said(self, container: ContainerId, follow: bool, since: float) -> requests.Response:
+        """The engine's answer; it may begin a little before that moment."""
         client = self._engine.client
         asked: dict[str, str | int] = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow)}
-        asked["since"] = f"{since:.9f}"
+        asked["since"] = f"{max(0.0, since - _ROUNDED):.9f}"
         url = f"{client.base_url}/v{client.api_version}/containers/{container}/logs"
         with said_plainly("the output"):
             answer = client.get(url, params=asked, stream=True, timeout=None)
@@ -132,7 +141,7 @@ class Containers:
                 answer.close()
                 raise abi.NotFound("what this container said is gone")
             answer.raise_for_status()
-        return LogReading(answer, since)
+        return answer
 
     def close(self) -> None:
         self._closed.set()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
@@ -21,6 +22,10 @@ from llmos.syscalls.abi import errors as abi
 
 _HEAD = struct.Struct(">BxxxI")
 _STREAMS = {1: Stream.OUT, 2: Stream.ERR}
+_LATEST, _BEFORE = 256, 1e-5
+"""So many pieces are known again when what was said in so many seconds before the last one is read twice."""
+
+Ask = Callable[[float], requests.Response]
 
 
 class Source(Protocol):
@@ -32,23 +37,38 @@ class Source(Protocol):
 
 
 class LogReading:
-    """An answer of the engine that goes on until the container ends."""
+    """What a container has said since a moment; `ask` gets the engine's answer for what is after a moment.
 
-    def __init__(self, answer: requests.Response, since: float) -> None:
-        self._answer = answer
+    An answer that follows ends when the container does, and the engine may leave out the end of what was said: a last
+    line without its newline. So it is asked once more for `rest`, from the last piece on.
+    """
+
+    def __init__(self, ask: Ask, rest: Ask | None, since: float) -> None:
+        self._answer = ask(since)
+        self._rest = rest
         self._since = since
+        self._latest: deque[Said] = deque(maxlen=_LATEST)
         self._closed = False
 
     def __iter__(self) -> Iterator[Said]:
         try:
-            for said in lines(self._answer.raw):
-                if self._closed:
-                    return
-                if said.at > self._since:
-                    yield said
+            yield from self._after(self._since, again=False)
+            if self._rest is not None and not self._closed:
+                from_here = self._latest[-1].at - _BEFORE if self._latest else self._since
+                self._answer = self._rest(from_here)
+                yield from self._after(from_here, again=True)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             if not self._closed:
                 raise abi.DeviceError(f"the output cannot be read any more: {error}") from None
+
+    def _after(self, moment: float, again: bool) -> Iterator[Said]:
+        """What is new of the answer."""
+        for said in lines(self._answer.raw):
+            if self._closed:
+                return
+            if said.at > moment and not (again and said in self._latest):
+                self._latest.append(said)
+                yield said
 
     def close(self) -> None:
         # Whoever waits for the next line is woken by the end of the connection.
