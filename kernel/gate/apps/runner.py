@@ -59,6 +59,8 @@ class Runner:
         self._waiters: dict[int, list[asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._prepared = False
+        """Whether the engine may have containers of this daemon."""
 
     def sandbox(self, sandboxed: bool) -> Sandbox:
         """Where a run's containers are."""
@@ -124,6 +126,7 @@ class Runner:
         """In a thread."""
         sandbox = self.sandbox(sandboxed)
         if sandboxed:
+            self._prepared = True
             image = ImageId(installed.image)
             if not image:
                 sandbox.images.probe()
@@ -330,8 +333,20 @@ class Runner:
             for container in app.warm:
                 self._threads.submit(self._discard_now, container)
         self._threads.shutdown()
+        if self._prepared:
+            self._discard_rest()
         for sandbox in (self._boxed, self._bare):
             sandbox.streams.close()
+
+    def _discard_rest(self) -> None:
+        """What nobody waits for any more: ended runs, and containers that were being prepared."""
+        try:
+            left = self._boxed.containers.found()
+        except Error as error:
+            _log.warning("containers cannot be discarded: %s", error.message)
+            return
+        for one in left:
+            self._discard_now(one.container)
 
     def _end_now(self, sandboxed: bool, container: ContainerId) -> None:
         containers = self.sandbox(sandboxed).containers
