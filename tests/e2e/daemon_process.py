@@ -86,8 +86,8 @@ class Daemon:
         """Every OS process that it has started and that still runs."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def stop(self) -> None:
-        """End it in good order; nothing may be left."""
+    def stop(self, apart_from: Sequence[str] = ()) -> None:
+        """End it in good order; nothing may be left, apart from what its test made below these paths of the home."""
         assert self.process.poll() is None, self.log
         family = self.family()
         assert family, "a daemon has an engine and the process that engines are forked from"
@@ -96,7 +96,11 @@ class Daemon:
             assert self.process.wait(STOP_SECONDS) == 0, self.log
             _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
             assert not alive, f"the daemon has ended, these have not: {alive}"
-            left = {str(path.relative_to(self.home)) for path in self.home.rglob("*")}
+            left = {
+                str(path.relative_to(self.home))
+                for path in self.home.rglob("*")
+                if not any(path.is_relative_to(self.home / kept) for kept in apart_from)
+            }
             assert left <= KEPT, f"left in the home: {sorted(left - KEPT)}"
             assert shared_memory() <= self.shared_memory
             assert "Traceback" not in self.log, self.log

@@ -1,0 +1,1 @@
+"""Programs that tests run inside a container, as text: each stands alone and prints one JSON document."""
