@@ -21,6 +21,7 @@ from llmos.kernel.gate.calls.beside import in_loop
 from llmos.kernel.gate.calls.handler import Handler, row
 from llmos.kernel.gate.channel import Channel
 from llmos.kernel.gate.recorder import Recorder
+from llmos.kernel.ports.sandbox import ContainerId
 from llmos.kernel.security.audit.record import Kind
 from llmos.kernel.security.membrane import Membrane
 from llmos.kernel.security.objects import app_target, app_tenant
@@ -143,11 +144,12 @@ class AppCalls:
         streams = self._runner.sandbox(run.sandboxed).streams
 
         async def work() -> a.RunInfo:
-            since, told = request.since, 0
+            since, told = request.since, list[ContainerId]()
             while True:
                 containers = containers_of(run)
-                await self._listening.send(streams, containers[told:], request.follow, since, channel)
-                told = len(containers)
+                fresh = [one for one in containers if one not in told]
+                await self._listening.send(streams, fresh, request.follow, since, channel)
+                told = containers
                 if not request.follow or channel.over:
                     break
                 await self._runner.changed(run, containers)
