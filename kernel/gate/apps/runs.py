@@ -91,8 +91,9 @@ class Run:
     def ends(self, how: Ended, now: float) -> float | None:
         """Its program has ended; seconds to wait before it is begun again, None for never."""
         self.status, self.reason = how.status, _reason(how, self.stop_asked)
-        failed = how.status != 0 or how.out_of_memory
-        return self._after(now, self.restart is Restart.ALWAYS or (self.restart is Restart.ON_FAILURE and failed))
+        return self._after(
+            now, self.restart is Restart.ALWAYS or (self.restart is Restart.ON_FAILURE and how.status != 0)
+        )
 
     def fails(self, why: str, now: float) -> float | None:
         """It could not be begun; seconds to wait before the next try, None for never. The first try is the only one."""
@@ -122,10 +123,11 @@ class Run:
 
 
 def _reason(how: Ended, asked: bool) -> str:
-    if how.out_of_memory:
+    if how.out_of_memory and how.status >= _KILLED:
         return "killed: it needed more memory than its limit"
     if asked:
         return "stopped"
     if how.status > _KILLED:
         return f"killed by signal {how.status - _KILLED}"
-    return f"exited with status {how.status}"
+    also = "; one of its processes was killed: they needed more memory than their limit" if how.out_of_memory else ""
+    return f"exited with status {how.status}{also}"
