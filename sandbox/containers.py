@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypedDict
 
 import docker
 import requests
@@ -41,6 +41,13 @@ _ROUNDED: Final = 1e-5
 """More than a time with nanoseconds loses as a number of seconds."""
 
 _STARTS: Final = ("python3", "-u", "-s", "/usr/lib/llmos/inside.py")
+
+
+class _Listed(TypedDict):
+    """What the engine lists of a container."""
+
+    Id: str
+    Labels: dict[str, str]
 
 
 class _Events(Protocol):
@@ -104,7 +111,7 @@ class Containers:
         with said_plainly("containers"):
             there = client.containers(all=True, filters={"label": f"{HOME}={self._home}"})
             return tuple(
-                _found(one["Labels"][APP], client.inspect_container(one["Id"])) for one in there if APP in one["Labels"]
+                found for one in there if APP in one["Labels"] and (found := _look_at(client, one)) is not None
             )
 
     def watch(self, told: Callable[[Ended], None]) -> None:
@@ -240,6 +247,14 @@ def _send(stdin: socket.socket, data: bytes) -> None:
             writable.register(stdin, select.POLLOUT)
             if not writable.poll(max(0.0, deadline - time.monotonic()) * 1_000):
                 raise abi.TryAgain("the program does not read its input", "some of it may have gone through") from None
+
+
+def _look_at(client: docker.APIClient, one: _Listed) -> Found | None:
+    """A container, unless it has gone since it was listed."""
+    try:
+        return _found(one["Labels"][APP], client.inspect_container(one["Id"]))
+    except NotFound:
+        return None
 
 
 def _found(app: str, said: dict[str, dict[str, object]]) -> Found:

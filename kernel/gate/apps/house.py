@@ -31,6 +31,8 @@ class App:
     runs: dict[int, Run] = field(default_factory=dict)
     warm: list[ContainerId] = field(default_factory=list)
     warming: bool = False
+    preparing: asyncio.Task[None] | None = None
+    """What prepares the next container that waits, or did so last."""
     removed: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 

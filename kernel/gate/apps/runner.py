@@ -70,11 +70,12 @@ class Runner:
         """Do something that blocks."""
         return await self._loop.run_in_executor(self._threads, work)
 
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Do something that nobody waits for; an exception in it is a bug and reaches the loop."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     # --- beginning
 
@@ -144,7 +145,7 @@ class Runner:
         """Have as many containers wait as there should be."""
         if len(app.warm) < self._warm and not app.warming and app.installed.image and not (self._closed or app.removed):
             app.warming = True
-            self.spawn(self._warm_one(app))
+            app.preparing = self.spawn(self._warm_one(app))
 
     async def _warm_one(self, app: App) -> None:
         installed = app.installed
@@ -162,9 +163,11 @@ class Runner:
         self.warm_up(app)
 
     async def cool_down(self, app: App) -> None:
-        """Let none wait: they are of an image that is not the app's any more."""
+        """Let none wait that is of an image that is not the app's any more, and none be prepared of it."""
         old, app.warm = app.warm, []
         await self._discard(True, old)
+        if app.preparing is not None:
+            await asyncio.wait([app.preparing])
 
     # --- ending
 
