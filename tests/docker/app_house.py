@@ -7,9 +7,9 @@ has ended, the engine must have nothing of it left.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,7 +20,6 @@ import msgspec
 import psutil
 
 import llmos
-from llmos.sandbox.confinement import user
 from llmos.sandbox.containers import HOME
 from llmos.syscalls.abi.apps import AppInfo, OutputStream, RunInfo, RunState
 from llmos.syscalls.sdk.blocking_apps import AppRun
@@ -29,7 +28,13 @@ from tests.docker.engine import TestEngine
 from tests.e2e.daemon_process import Daemon, start_daemon
 
 PROBE = "probe"
-SETTINGS = ("engine.device=cpu", "engine.device_pages=16", 'engine.host_memory="32 MiB"', "scheduler.policy=fair")
+QUOTA = 8 << 20
+"""Bytes of files that a principal may have."""
+
+SETTINGS = ("engine.device=cpu", "engine.device_pages=16", 'engine.host_memory="32 MiB"', f"files.quota={QUOTA}")
+SOON = 5.0
+"""Seconds within which a daemon answers that is not held up, on a busy machine too."""
+
 RUNS_ANYTHING = """\
 import sys
 
@@ -59,6 +64,17 @@ class Ran:
         """The JSON document that it printed; it must have ended well."""
         assert self.info.status == 0, self
         return msgspec.json.decode(self.out, type=kind)
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """A record of the audit log, as far as tests look at it."""
+
+    principal: str = ""
+    action: str = ""
+    object: str = ""
+    outcome: str = ""
+    detail: str = ""
+    count: int = 1
 
 
 @dataclass(slots=True)
@@ -104,8 +120,20 @@ class AppHouse:
 
     def running(self) -> list[str]:
         """Containers whose programs run; not those that wait for a run."""
-        states = {one: self.engine.client.inspect_container(one)["State"] for one in self.containers()}
-        return [one for one, state in states.items() if state["Running"] and not state["Paused"]]
+        return [one for one in self.containers() if self.engine.runs(one)]
+
+    # --- the kernel
+
+    def audited(self, kind: str, limit: int = 1_000) -> list[Noted]:
+        """The newest records of a kind."""
+        return [msgspec.json.decode(line, type=Noted) for line in self.system.audit.tail(limit, kinds=(kind,)).lines]
+
+    def check_others(self) -> None:
+        """The daemon serves, and another run of an app works."""
+        began = time.monotonic()
+        self.system.whoami()
+        assert time.monotonic() - began < SOON
+        assert self.run("print('well')").out == "well\n"
 
     # --- tidying
 
@@ -185,13 +213,7 @@ def program(name: str) -> str:
     return (Path(str(programs.__file__)).parent / f"{name}.py").read_text(encoding="utf-8")
 
 
-def host_processes() -> set[int]:
-    """Processes of the host that run as an app's user; empty where that is everybody's."""
-    if user() == os.getuid():
-        return set()
-    found = set()
-    for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess):
-            if process.uids().real == user():
-                found.add(process.pid)
-    return found
+def processes_in(engine: TestEngine, container: str) -> list[psutil.Process]:
+    """Processes of the host that run in a container; with gVisor those of its kernel."""
+    first = psutil.Process(engine.process(container))
+    return [first, *first.children(recursive=True)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import docker
 import requests
-from docker.errors import DockerException
+from docker.errors import DockerException, NotFound
 from docker.utils import kwargs_from_env
 
 BASE_VARIABLE = "LLMOS_TEST_BASE"
@@ -43,6 +43,14 @@ class TestEngine:
     def images(self, label: str, value: str) -> list[str]:
         """The ids of all images with a label."""
         return [str(one["Id"]) for one in self.client.images(filters={"label": f"{label}={value}"})]
+
+    def runs(self, container: str) -> bool:
+        """Whether its program runs, and does not wait."""
+        try:
+            state = self.client.inspect_container(container)["State"]
+        except NotFound:
+            return False
+        return bool(state["Running"] and not state["Paused"])
 
     def process(self, container: str) -> int:
         """The process id of a container's program on the host; with gVisor that of its kernel."""
