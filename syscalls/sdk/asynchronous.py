@@ -248,6 +248,10 @@ class AsyncProcess:
         await perform(self._connection, requests.question(self.pid, question))
         return (await perform(self._connection, answer)).text
 
+    async def cancel(self) -> None:
+        """End the generation that is under way, whoever began it; what was generated stays. None is no error."""
+        await perform(self._connection, requests.cancel(self.pid))
+
     async def score(self, continuations: Continuations, timeout: float | None = None) -> list[m.ContinuationScore]:
         """How likely each continuation of the context is: `.text .token_ids .logprobs .logprob .greedy`, in order.
 

@@ -227,6 +227,10 @@ class Process:
         perform(self._connection, requests.question(self.pid, question))
         return perform(self._connection, answer).text
 
+    def cancel(self) -> None:
+        """End the generation that is under way, whoever began it; what was generated stays. None is no error."""
+        perform(self._connection, requests.cancel(self.pid))
+
     def score(self, continuations: Continuations, timeout: float | None = None) -> list[m.ContinuationScore]:
         """How likely each continuation of the context is: `.text .token_ids .logprobs .logprob .greedy`, in order.
 

@@ -217,6 +217,11 @@ Continuations = Sequence[str] | Sequence[Sequence[int]]
 """What can be scored: texts, or token ids."""
 
 
+def cancel(pid: int) -> Invocation[m.Done, None]:
+    """Ends the generation that a process has under way, whoever began it."""
+    return Invocation("gen.cancel", build(m.OnProcess, pid=pid), m.Done, _nothing)
+
+
 def score(
     pid: int, continuations: Continuations, timeout: float | None
 ) -> Invocation[m.Scores, list[m.ContinuationScore]]:
