@@ -14,7 +14,7 @@ from .session import MOST_TOKENS, Session, open_session, went_away
 from .terminal import Conversation, Ended, Terminal
 from .transcript import BadTranscript
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds that a daemon may be away."""
 _PAUSE = 0.5
 _QUOTED = 60

@@ -30,26 +30,26 @@ class Log:
         if not _NAME.fullmatch(name):
             raise llmos.InvalidArgument(f"{name!r} is no name of a session", "letters, digits and . _ -; 64 at most")
         self._system = system
-        self._path = f"{FOLDER}/{name}{_SUFFIX}"
+        self.path = f"{FOLDER}/{name}{_SUFFIX}"
         self._size = 0
 
     def read(self) -> tuple[Record, ...]:
         """All records; a torn end is gone afterwards."""
         self._system.files.mkdir(FOLDER, parents=True)
         try:
-            data = self._system.files.read_bytes(self._path)
+            data = self._system.files.read_bytes(self.path)
         except llmos.NotFound:
             data = b""
         decoded = decode(data)
         if decoded.length < len(data):
-            self._system.files.write_bytes(self._path, data[: decoded.length])
+            self._system.files.write_bytes(self.path, data[: decoded.length])
         self._size = decoded.length
         return decoded.records
 
     def append(self, *records: Record) -> None:
         """Write records behind the others, all of them or, after a crash, the first few. Raises `TakenOver`."""
         data = encode(records)
-        with self._system.files.open(self._path, "a") as file:
+        with self._system.files.open(self.path, "a") as file:
             if file.stat.size != self._size:
                 raise TakenOver
             file.write(data)
@@ -58,7 +58,7 @@ class Log:
     def replace(self, records: Sequence[Record]) -> None:
         """Write these instead of all that there is."""
         data = encode(records)
-        self._system.files.write_bytes(self._path, data)
+        self._system.files.write_bytes(self.path, data)
         self._size = len(data)
 
 

@@ -133,6 +133,7 @@ class Session:
                 origin = llmos.Origin(
                     llmos.OriginKind.MEMORY, name=record.namespace, id=record.id, version=record.version
                 )
+                self.screen.tell(f"from memory: {record.text}")
                 self._append_note("a note from memory", record.text, origin)
             self.process.append([{"role": "user", "content": pending.asked.text}])
             self._record(Added(parts_after(self.process, before)))
