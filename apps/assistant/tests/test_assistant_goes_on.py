@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 import llmos
 from llmos.apps.assistant.tests.app_site import App, AppSite
 
 QUESTION = "Explain in a few sentences how rain forms."
-MOST = ("--max-tokens", "48")
+MOST = ("--max-tokens", "40")
 
 
-def whole(site: AppSite) -> bytes:
+@pytest.fixture(scope="session")
+def expected(site: AppSite) -> bytes:
     """The answer of a session that nobody interrupts."""
-    return site.say("whole", QUESTION, "/undo", most=48)[0].encode()
+    return site.say("whole", QUESTION, most=40)[0].encode()
 
 
 def begin(site: AppSite, session: str, *arguments: str) -> App:
@@ -21,8 +24,7 @@ def begin(site: AppSite, session: str, *arguments: str) -> App:
     return site.start("--session", session, *MOST, *arguments)
 
 
-def test_an_answer_comes_out_whole_however_often_the_app_is_killed(site: AppSite) -> None:
-    expected = whole(site)
+def test_an_answer_comes_out_whole_however_often_the_app_is_killed(site: AppSite, expected: bytes) -> None:
     app = begin(site, "killed")
     app.type(QUESTION)
     shown = b""
@@ -38,8 +40,7 @@ def test_an_answer_comes_out_whole_however_often_the_app_is_killed(site: AppSite
     assert site.say("killed", "/transcript")[0] == f"> {QUESTION}\n{expected.decode()}"
 
 
-def test_an_answer_goes_on_when_the_daemon_was_killed_and_when_both_were(site: AppSite) -> None:
-    expected = whole(site)
+def test_an_answer_goes_on_when_the_daemon_was_killed_and_when_both_were(site: AppSite, expected: bytes) -> None:
     app = begin(site, "daemon")
     app.type(QUESTION)
     shown = app.read(30)
@@ -57,8 +58,7 @@ def test_an_answer_goes_on_when_the_daemon_was_killed_and_when_both_were(site: A
         assert expected.decode().strip() in system.process(held.pid).read().text
 
 
-def test_a_signal_ends_it_cleanly_in_mid_answer_and_the_answer_goes_on(site: AppSite) -> None:
-    expected = whole(site)
+def test_a_signal_ends_it_cleanly_in_mid_answer_and_the_answer_goes_on(site: AppSite, expected: bytes) -> None:
     app = begin(site, "signal")
     app.type(QUESTION)
     shown = app.read(10)
@@ -69,8 +69,8 @@ def test_a_signal_ends_it_cleanly_in_mid_answer_and_the_answer_goes_on(site: App
     assert (shown + begin(site, "signal").end()[0]).decode() == expected.decode()
 
 
-def test_who_says_what_he_has_received_gets_exactly_the_rest(site: AppSite) -> None:
-    expected = site.say("received", QUESTION, most=48)[0].encode()
+def test_who_says_what_he_has_received_gets_exactly_the_rest(site: AppSite, expected: bytes) -> None:
+    assert site.say("received", QUESTION, most=40)[0].encode() == expected
     assert begin(site, "received", "--shown", "10").end()[0] == expected[10:]
 
 
