@@ -11,7 +11,7 @@ import llmos
 
 from .log import TakenOver
 from .session import MOST_TOKENS, Session, open_session, went_away
-from .terminal import Conversation, Ended, Terminal
+from .terminal import Conversation, Interrupted, Terminal
 from .transcript import BadTranscript
 
 PATIENCE = 300.0
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     except TakenOver:
         terminal.tell(f"the session {chosen.session} goes on elsewhere")
         return 1
-    except Ended:
+    except Interrupted:
         return terminal.status
     except BrokenPipeError:
         return 1
@@ -54,8 +54,8 @@ def _talk(chosen: argparse.Namespace, terminal: Terminal) -> None:
     while True:
         try:
             with llmos.connect() as system:
-                conversation = _open(system, chosen, terminal, conversation)
-                conversation.session.go_on()
+                former, conversation = conversation, _open(system, chosen, terminal, conversation)
+                conversation.go_on(former)
                 lost = 0.0
                 _converse(conversation, lines)
                 return

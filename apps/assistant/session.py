@@ -64,33 +64,22 @@ class Session:
         """Answer a question, on the screen. What goes wrong for good is raised, and the question is gone."""
         self._make_room(len(text) // 2 + self.most + (_TOOL_TOKENS if how is How.TOOLS else 64))
         self._record(Asked(text, how, self.most, count))
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Do what is missing of the exchange that is under way, if there is one. What fails for good is taken back."""
         try:
-            self.go_on()
-        except llmos.NoSuchProcess:
-            self._restore()
-            self.go_on()
+            self._finish_pending()
         except llmos.Error as error:
             if not went_away(error):
                 self.undo()
             raise
 
-    def go_on(self) -> None:
-        """Do what is missing of the exchange that is under way, if there is one."""
-        pending = self.transcript.pending
-        if pending is None:
-            return
-        match pending.asked.how:
-            case How.ALONE:
-                self._answer(self._with_question(pending))
-            case How.ALTERNATIVES:
-                self._answer_best(self._with_question(pending))
-            case How.TOOLS:
-                self._answer_with_tools(pending)
-            case How.RULE | How.NOTE:
-                self._record(Undone())  # these are written in one go, and nothing of it was shown
-                self._restore()
-            case _:
-                assert_never(pending.asked.how)
+    def restore(self) -> None:
+        """Bring the process to where the transcript is."""
+        self.process = hold(self.system, self.name, self.transcript)
+        if self.process.pid != self.transcript.pid:
+            self._record(Lives(self.process.pid))
 
     def answer_by_rule(self, question: str, answer: str, tool: str) -> None:
         """The answer is known: it goes into the conversation as the tool's."""
@@ -114,7 +103,7 @@ class Session:
         if not self.transcript.exchanges:
             return False
         self._record(Undone())
-        self._restore()
+        self.restore()
         return True
 
     @property
@@ -124,6 +113,31 @@ class Session:
         return next(asked, None)
 
     # --- how questions are answered
+
+    def _finish_pending(self) -> None:
+        """In a new process, when the one that there was has been ended."""
+        try:
+            self._do_pending()
+        except llmos.NoSuchProcess:
+            self.restore()
+            self._do_pending()
+
+    def _do_pending(self) -> None:
+        pending = self.transcript.pending
+        if pending is None:
+            return
+        match pending.asked.how:
+            case How.ALONE:
+                self._answer(self._with_question(pending))
+            case How.ALTERNATIVES:
+                self._answer_best(self._with_question(pending))
+            case How.TOOLS:
+                self._answer_with_tools(pending)
+            case How.RULE | How.NOTE:
+                self._record(Undone())  # these are written in one go, and nothing of it was shown
+                self.restore()
+            case _:
+                assert_never(pending.asked.how)
 
     def _with_question(self, pending: Exchange) -> Exchange:
         """The question is in the context, behind what memory has to say about it."""
@@ -170,6 +184,8 @@ class Session:
         if first:
             end = Ended(end.tokens, joined(end.text, self.process.read().text[len(seen) :]), end.reason)
         self._commit(end)
+        if end.reason != llmos.FinishReason.STOP:
+            self.screen.tell(f"it was ended: {end.reason}")
 
     def _answer_best(self, exchange: Exchange) -> None:
         chosen = explore(self.process, exchange.asked.count, exchange.asked.most)
@@ -219,14 +235,8 @@ class Session:
                 break
             left, count = left - exchange.length, count + 1
         self._record(Dropped(count))
-        self._restore()
+        self.restore()
         self.screen.tell(f"the conversation is long: its first {count} exchanges are forgotten")
-
-    def _restore(self) -> None:
-        """Bring the process to where the transcript is."""
-        self.process = hold(self.system, self.name, self.transcript)
-        if self.process.pid != self.transcript.pid:
-            self._record(Lives(self.process.pid))
 
     def _commit(self, *records: Record) -> None:
         """Write records, then show what they add to the answer. Nothing comes in between."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -29,7 +29,7 @@ MOST_CHARACTERS = 8000
 """Of a line."""
 
 
-class Ended(BaseException):
+class Interrupted(BaseException):
     """A signal asks to end."""
 
 
@@ -41,7 +41,7 @@ class Terminal:
     _asked: int = 0
 
     def install(self) -> None:
-        """From now on SIGTERM and SIGINT raise `Ended` in the main thread."""
+        """From now on SIGTERM and SIGINT raise `Interrupted` in the main thread."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._take_signal)
 
@@ -79,12 +79,12 @@ class Terminal:
         finally:
             self._guarded = False
         if self._asked:
-            raise Ended
+            raise Interrupted
 
     def _take_signal(self, number: int, _frame: FrameType | None) -> None:
         self._asked = number
         if not self._guarded:
-            raise Ended
+            raise Interrupted
 
 
 @dataclass(slots=True, eq=False)
@@ -94,11 +94,33 @@ class Conversation:
     session: Session
     terminal: Terminal
     tools: bool = False
+    under_way: str = ""
+    """The line that is being done."""
+    before: int = 0
+    """Exchanges before it."""
 
     def take(self, line: str) -> bool:
         """Do what a line says; whether there is to be another one. Raises errors of a daemon that is gone."""
+        self.under_way, self.before = line, len(self.session.transcript.exchanges)
+        more = self._told(lambda: self._perform_somewhere(c.parse(line)))
+        self.under_way = ""
+        return more
+
+    def go_on(self, former: Conversation | None) -> None:
+        """Take up what was under way; in a daemon that has come back also a question that had not been noted yet."""
+        self._told(self._go_on_pending)
+        line = former.under_way if former is not None else ""
+        if former is None or not line or len(self.session.transcript.exchanges) > former.before:
+            return
+        if isinstance(c.parse(line), c.Question):
+            self.take(line)
+        else:
+            self.terminal.tell(f"this may not have been done: {line}")
+
+    def _told(self, work: Callable[[], bool]) -> bool:
+        """Do something; an error of it is told. Raises those of a daemon that is gone."""
         try:
-            return self._perform(c.parse(line))
+            return work()
         except llmos.Error as error:
             if went_away(error):
                 raise
@@ -106,6 +128,18 @@ class Conversation:
             if error.hint:
                 self.terminal.tell(f"hint: {error.hint}")
             return True
+
+    def _go_on_pending(self) -> bool:
+        self.session.go_on()
+        return True
+
+    def _perform_somewhere(self, command: c.Command) -> bool:
+        """In a new process, when somebody has ended the one that there was."""
+        try:
+            return self._perform(command)
+        except llmos.NoSuchProcess:
+            self.session.restore()
+            return self._perform(command)
 
     def _perform(self, command: c.Command) -> bool:
         match command:
@@ -177,7 +211,10 @@ class Conversation:
                 self._say(f"{self.session.system.memory.forget(text).items} forgotten")
 
     def _recall(self, words: str) -> None:
-        for record in self.session.tools.found(words):
+        found = self.session.tools.found(words)
+        if not found:
+            self.terminal.tell("nothing was found")
+        for record in found:
             origin = llmos.Origin(llmos.OriginKind.MEMORY, name=record.namespace, id=record.id, version=record.version)
             self.session.put_note("a note from memory", record.text, origin)
             self._say(f"{record.id} {record.text}")
