@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -152,3 +153,23 @@ def test_a_limit_bites_in_mid_generation_and_names_who_set_it(roomy: House, refe
 def _continue_exactly(process: llmos.Process, wanted: Continuation, head: Sequence[int]) -> None:
     tail = greedy(process, 10).result().token_ids
     ties(wanted, (*head, *tail))
+
+
+def test_a_generation_is_ended_over_another_connection_than_the_one_it_was_begun_over(roomy: House) -> None:
+    process = roomy.context([1, 2, 3])
+
+    async def cancel() -> None:
+        async with llmos.aconnect(roomy.daemon.endpoint, roomy.daemon.key()) as system:
+            await system.process(process.pid).cancel()
+
+    def cancel_here() -> None:
+        with roomy.daemon.connect() as system:
+            system.process(process.pid).cancel()
+
+    for other in (cancel_here, lambda: asyncio.run(cancel())):
+        generation = greedy(process, 4000)
+        next(generation)
+        other()
+        assert generation.result().finish_reason is llmos.FinishReason.CANCELLED
+    process.cancel()  # none is under way
+    assert len(greedy(process, 1).result().token_ids) == 1
