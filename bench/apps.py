@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import apps_customer_service, apps_recommender
+from bench import apps_assistant, apps_customer_service, apps_recommender
 from bench.daemon import Daemon, daemon
 from bench.report import Fact, Findings
 from tests.datasets import CannotBeHad
@@ -39,4 +39,8 @@ def _measured(app: App, running: Daemon, quick: bool) -> Findings:
         return Findings((), (Fact(f"{app.name}: not measured, {error}", 0),))
 
 
-APPS = (App("customer_service", apps_customer_service.measure), App("recommender", apps_recommender.measure))
+APPS = (
+    App("customer_service", apps_customer_service.measure),
+    App("recommender", apps_recommender.measure),
+    App("assistant", apps_assistant.measure),
+)

@@ -1,5 +1,5 @@
-"""The apps that come with llmos, in containers, through a real daemon with the default model and encoder; and two apps of
-different classes at once.
+"""The apps that come with llmos, in containers, through a real daemon with the default model and encoder; and two
+apps of different classes at once.
 """
 
 from __future__ import annotations
