@@ -37,6 +37,9 @@ INPUT_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 1.0
 """After so long an engine that did not answer is asked again."""
 
+_LAST_LINES, _LAST_CHARACTERS = 20, 500
+"""Told of what a container said that ended too early."""
+
 _ROUNDED: Final = 1e-5
 """More than a time with nanoseconds loses as a number of seconds."""
 
@@ -185,7 +188,9 @@ class Containers:
             self._inputs[container] = stdin
         with _attached(client, container, "stdout") as stdout:
             client.start(container)
-            _await_ready(stdout, app)
+            if not _is_ready(stdout, app):
+                said = client.logs(container, tail=_LAST_LINES).decode(errors="replace").strip()
+                raise abi.DeviceError(f"the container of {app} ended before it was ready: {said[-_LAST_CHARACTERS:]}")
         client.pause(container)
 
     def _drop_input(self, container: ContainerId) -> None:
@@ -204,11 +209,19 @@ class Containers:
                     decode=True,
                     filters={"type": "container", "event": "die", "label": f"{HOME}={self._home}"},
                 )
+                self._tell_missed(told)
                 for event in events:
                     since = event["time"]
                     self._tell(ContainerId(event["Actor"]["ID"]), told)
             except (DockerException, requests.RequestException, abi.Error, OSError):
                 self._closed.wait(AGAIN_SECONDS)
+
+    def _tell_missed(self, told: Callable[[Ended], None]) -> None:
+        """An engine that was begun again does not know the events of before."""
+        for one in self.found():
+            if one.ended is not None:
+                told(one.ended)
+                self._drop_input(one.container)
 
     def _tell(self, container: ContainerId, told: Callable[[Ended], None]) -> None:
         with suppress(NotFound):
@@ -222,7 +235,8 @@ def _attached(client: docker.APIClient, container: ContainerId, stream: str) -> 
     return plain
 
 
-def _await_ready(stdout: socket.socket, app: str) -> None:
+def _is_ready(stdout: socket.socket, app: str) -> bool:
+    """Wait for it; False when it has ended."""
     deadline, said = time.monotonic() + READY_SECONDS, b""
     while READY not in said:
         stdout.settimeout(max(0.001, deadline - time.monotonic()))
@@ -231,8 +245,9 @@ def _await_ready(stdout: socket.socket, app: str) -> None:
         except TimeoutError:
             raise abi.DeviceError(f"the container of {app} was not ready after {READY_SECONDS:.0f} s") from None
         if not part:
-            raise abi.DeviceError(f"the container of {app} ended before it was ready: {said[-500:]!r}")
+            return False
         said += part
+    return True
 
 
 def _send(stdin: socket.socket, data: bytes) -> None:
