@@ -6,6 +6,7 @@ Rules: an unknown key or a bad value is an error that names it; what is not aske
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from typing import Annotated, Final
 
@@ -15,6 +16,9 @@ from msgspec import Meta, Struct
 from llmos.kernel.ports.sandbox import Confinement
 from llmos.syscalls.abi.apps import Restart
 from llmos.syscalls.abi.errors import InvalidArgument
+
+TAKEN: Final = sys.stdlib_module_names | {"llmos", "msgspec", "zmq"}
+"""Names of modules that a package of an app would hide."""
 
 _UNITS: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,8})(KiB|MiB|GiB)")
@@ -106,6 +110,10 @@ def parse_manifest(content: bytes) -> Manifest:
         manifest = msgspec.convert(tomllib.loads(content.decode()), Manifest)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, RecursionError) as error:
         raise InvalidArgument(f"app.toml: {error}", "docs/apps.md has all of its fields") from None
+    if manifest.name in TAKEN:
+        raise InvalidArgument(
+            f"app.toml: {manifest.name} is the name of a module that programs import", "choose another name"
+        )
     bounds = manifest.confinement
     _check("limits.memory", bounds.memory, LEAST_MEMORY, MOST_MEMORY)
     _check("limits.scratch", bounds.scratch, LEAST_SCRATCH, MOST_SCRATCH)
