@@ -118,9 +118,9 @@ class AppHouse:
         """Those of this daemon that the engine has."""
         return self.engine.containers(HOME, str(self.daemon.home))
 
-    def running(self) -> list[str]:
-        """Containers whose programs run; not those that wait for a run."""
-        return [one for one in self.containers() if self.engine.runs(one)]
+    def begun(self) -> str:
+        """The container that has run longest; younger ones may be on their way to wait for a run."""
+        return [one for one in self.containers() if self.engine.runs(one)][-1]
 
     # --- the kernel
 

@@ -18,12 +18,14 @@ RUNTIMES = ("runc", "runsc")
 
 
 @pytest.fixture(scope="session")
-def engine() -> TestEngine:
+def engine() -> Iterator[TestEngine]:
     """The engine; without one these tests are skipped."""
     try:
-        return find_engine()
+        found = find_engine()
     except MissingEngineError as missing:
         pytest.skip(str(missing))
+    yield found
+    found.client.close()
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ class TestEngine:
     runtimes: frozenset[str]
 
     def containers(self, label: str, value: str) -> list[str]:
-        """The ids of all containers with a label, whatever their state."""
+        """The ids of all containers with a label, whatever their state, the newest first."""
         found = self.client.containers(all=True, filters={"label": f"{label}={value}"})
         return [str(one["Id"]) for one in found]
 

@@ -95,7 +95,7 @@ def test_files_devices_processes_and_rights_of_others_are_out_of_reach(boxes: Ap
 
 def test_a_program_runs_as_nobody_on_the_host_too(runc: AppHouse) -> None:
     run = runc.start("input()")
-    status = Path(f"/proc/{runc.engine.process(runc.running()[0])}/status").read_text()
+    status = Path(f"/proc/{runc.engine.process(runc.begun())}/status").read_text()
     assert re.search(r"^Uid:\s+(\d+)", status, re.MULTILINE)[1] == str(user())  # type: ignore[index]
     assert re.search(r"^CapBnd:\s+0+$", status, re.MULTILINE)
     assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)

@@ -15,9 +15,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -125,20 +126,20 @@ class Daemon:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-def start_daemon(*settings: str) -> Daemon:
-    """Start a daemon with these `SECTION.KEY=VALUE` settings; returns when its engine is ready."""
+def start_daemon(*settings: str, environment: Mapping[str, str] = MappingProxyType({})) -> Daemon:
+    """Start a daemon with these `SECTION.KEY=VALUE` settings and variables; returns when its engine is ready."""
     home = Path(tempfile.mkdtemp(prefix="llmos-"))
     (home / "run").mkdir(mode=0o700)
     Keyring.open(home / "keys").create(USER, "developer")
-    return start_in(home, *settings)
+    return start_in(home, *settings, environment=environment)
 
 
-def start_in(home: Path, *settings: str) -> Daemon:
+def start_in(home: Path, *settings: str, environment: Mapping[str, str] = MappingProxyType({})) -> Daemon:
     """Start a daemon in a home that is there, perhaps after another has died in it."""
     before = shared_memory()
     reader, writer = os.pipe()
     try:
-        process = _launch(home, settings, writer)
+        process = _launch(home, settings, environment, writer)
     finally:
         os.close(writer)
     daemon = Daemon(home, process, before)
@@ -156,13 +157,13 @@ def shared_memory() -> frozenset[str]:
     return frozenset(os.listdir(SHARED_MEMORY)) if SHARED_MEMORY.is_dir() else frozenset()
 
 
-def _launch(home: Path, settings: Sequence[str], ready: int) -> subprocess.Popen[bytes]:
+def _launch(home: Path, settings: Sequence[str], variables: Mapping[str, str], ready: int) -> subprocess.Popen[bytes]:
     environment = {key: value for key, value in os.environ.items() if key not in ("LLMOS_HOME", "LLMOS_KEY")}
     overlays = [word for setting in settings for word in ("--set", setting)]
     with (home / "run" / "llmosd.log").open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "llmos.kernel.boot", "--home", str(home), "--ready-fd", str(ready), *overlays],
-            env=environment,
+            env=environment | dict(variables),
             pass_fds=(ready,),
             stdin=subprocess.DEVNULL,
             stdout=log,
