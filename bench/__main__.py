@@ -34,6 +34,7 @@ BENCHMARKS = {
     "prefill": "tokens of context computed per second, against transformers' eager fp32",
     "embed": "vectors of a query and of many texts, against transformers' AutoModel",
     "classify": "classification without training: templates and temperatures, on texts of the standard library",
+    "apps_start": "an app's start until its first call is answered, warm and cold, against a plain container's",
     "apps": "the apps on real data: what they find, answer and recommend, against a baseline of a page of code",
     "overcommit": "the same work with contexts of one, two and four times the device pool",
     "preempt": "time to first token of an interactive process, idle and while batch processes fill the pool four times",

@@ -10,7 +10,7 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,15 +57,16 @@ class Daemon:
 
 
 @contextmanager
-def daemon(listen: bool = False, **engine: str | int) -> Iterator[Daemon]:
-    """Start a daemon with these settings of `[engine]`, and end it afterwards; with `listen` also on TCP.
+def daemon(listen: bool = False, settings: Sequence[str] = (), **engine: str | int) -> Iterator[Daemon]:
+    """Start a daemon with these settings of `[engine]` and these others, and end it afterwards; with `listen` also on
+    TCP.
 
     Raises `DaemonFailed`.
     """
     with TemporaryDirectory(prefix="llmos-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         with (home / "log").open("wb") as log:
-            process = _start(home, engine, log.fileno(), listen)
+            process = _start(home, engine, settings, log.fileno(), listen)
         try:
             yield Daemon(home, process.pid)
         finally:
@@ -83,9 +84,12 @@ def prompt(source: random.Random, tokens: int) -> list[int]:
     return [source.randrange(1000, 40_000) for _ in range(tokens)]
 
 
-def _start(home: Path, engine: Mapping[str, str | int], log: int, listen: bool) -> subprocess.Popen[bytes]:
+def _start(
+    home: Path, engine: Mapping[str, str | int], settings: Sequence[str], log: int, listen: bool
+) -> subprocess.Popen[bytes]:
     reader, writer = os.pipe()
-    overlays = [word for key, value in engine.items() for word in ("--set", f"engine.{key}={value}")]
+    given = (*(f"engine.{key}={value}" for key, value in engine.items()), *settings)
+    overlays = [word for setting in given for word in ("--set", setting)]
     if listen:
         overlays += ["--set", 'wire.listen=["tcp://127.0.0.1:*"]']
     command = [sys.executable, "-m", "llmos.kernel.boot", "--home", str(home), *overlays, "--ready-fd", str(writer)]

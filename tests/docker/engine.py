@@ -52,6 +52,10 @@ class TestEngine:
             return False
         return bool(state["Running"] and not state["Paused"])
 
+    def waits(self, container: str) -> bool:
+        """Whether it is frozen."""
+        return bool(self.client.inspect_container(container)["State"]["Paused"])
+
     def process(self, container: str) -> int:
         """The process id of a container's program on the host; with gVisor that of its kernel."""
         return int(self.client.inspect_container(container)["State"]["Pid"])
