@@ -95,10 +95,7 @@ class Containers:
         client = self._engine.client
         with said_plainly("the container"):
             try:
-                if client.inspect_container(container)["State"]["Paused"]:
-                    client.kill(container)
-                    client.unpause(container)
-                else:
+                if not _end_frozen(client, container):
                     client.stop(container, timeout=max(0, round(grace)))
             except (NotFound, APIError) as error:
                 if not _is_over(error):
@@ -106,8 +103,14 @@ class Containers:
 
     def discard(self, container: ContainerId) -> None:
         self._drop_input(container)
+        client = self._engine.client
         with said_plainly("the container"), suppress(NotFound):
-            self._engine.client.remove_container(container, force=True, v=True)
+            try:
+                _end_frozen(client, container)
+            except APIError as error:
+                if not _is_over(error):
+                    raise
+            client.remove_container(container, force=True, v=True)
 
     def found(self) -> tuple[Found, ...]:
         client = self._engine.client
@@ -227,6 +230,17 @@ class Containers:
         with suppress(NotFound):
             told(_ended(self._engine.client.inspect_container(container)))
         self._drop_input(container)
+
+
+def _end_frozen(client: docker.APIClient, container: ContainerId) -> bool:
+    """End a container that is frozen; whether it was. Thawed first: gVisor's cannot be killed while it is frozen, and a
+    program that has no input yet gets nothing to do by that.
+    """
+    frozen = bool(client.inspect_container(container)["State"]["Paused"])
+    if frozen:
+        client.unpause(container)
+        client.kill(container)
+    return frozen
 
 
 def _attached(client: docker.APIClient, container: ContainerId, stream: str) -> socket.socket:
