@@ -92,7 +92,7 @@ with llmos.connect() as system:
         print(written)
 """
 FLOOD = """
-for _ in range(12):
+for _ in range(6):
     print(("x" * 99 + "\\n") * 10_000, end="")
 """
 BURN = """
