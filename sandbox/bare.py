@@ -7,7 +7,6 @@ says is kept in a file until it is discarded; a program that is discarded dies.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -106,7 +105,7 @@ class BareContainers:
 
     def begin(self, container: ContainerId, arguments: tuple[str, ...]) -> None:
         program = self._program(container)
-        self.write(container, json.dumps(arguments).encode() + b"\n")
+        self.write(container, inside.begin_with(arguments))
         threading.Thread(target=self._wait, args=(container, program), name="bare app", daemon=True).start()
 
     def end(self, container: ContainerId, grace: float) -> None:

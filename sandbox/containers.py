@@ -6,7 +6,6 @@ container runs once, and goes with what it has said when it is discarded.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import socket
@@ -25,7 +24,7 @@ from docker.errors import APIError, DockerException, NotFound
 from llmos.kernel.ports.sandbox import ContainerId, ContainerOrder, Ended, Found, Reading
 from llmos.sandbox.confinement import INSIDE, host_config, user
 from llmos.sandbox.engine import Engine, said_plainly
-from llmos.sandbox.inside import READY
+from llmos.sandbox.inside import READY, begin_with
 from llmos.sandbox.output import LogReading
 from llmos.syscalls.abi import errors as abi
 
@@ -89,7 +88,7 @@ class Containers:
     def begin(self, container: ContainerId, arguments: tuple[str, ...]) -> None:
         with said_plainly("the container"):
             self._engine.client.unpause(container)
-        self.write(container, json.dumps(arguments).encode() + b"\n")
+        self.write(container, begin_with(arguments))
 
     def end(self, container: ContainerId, grace: float) -> None:
         client = self._engine.client

@@ -1,7 +1,8 @@
 """What runs first in a container: it loads the SDK, says that it is ready, and waits to be told to run the app.
 
-It stands alone in the image, beside the SDK, and must not import anything else of llmos. It is told by a line on the
-standard input, a JSON list of arguments; what follows is the app's. No line, no app: the daemon has gone.
+It stands alone in the image, beside the SDK, and must not import anything else of llmos. It is told on the standard
+input: the length of a JSON list of arguments, in ten digits, and the list. Not a byte more is read, because what
+follows is the app's. Nothing there, no app: the daemon has gone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import runpy
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from queue import SimpleQueue
 from types import FrameType
 
@@ -22,6 +24,8 @@ PROXY = "/run/llmos/proxy.sock"
 
 READY = b"\x1eready\n"
 """The first thing that a container says; not shown to anybody."""
+
+_DIGITS = 10
 
 
 def main() -> None:
@@ -32,12 +36,36 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)
     sys.stdout.buffer.write(READY)
     sys.stdout.buffer.flush()
-    line = sys.stdin.buffer.readline()
-    if line:
+    arguments = _told()
+    if arguments is not None:
         if os.path.exists(PROXY):
             _reach_out()
-        sys.argv = [sys.argv[1], *json.loads(line)]
+        sys.argv = [sys.argv[1], *arguments]
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+def begin_with(arguments: Sequence[str]) -> bytes:
+    """What tells it to run the app."""
+    told = json.dumps(arguments).encode()
+    return b"%0*d%b" % (_DIGITS, len(told), told)
+
+
+def _told() -> list[str] | None:
+    length = _exactly(_DIGITS)
+    told = _exactly(int(length)) if length else b""
+    arguments: list[str] | None = json.loads(told) if told else None
+    return arguments
+
+
+def _exactly(count: int) -> bytes:
+    """So many bytes; none when there are less."""
+    data = bytearray()
+    while len(data) < count:
+        part = os.read(0, count - len(data))
+        if not part:
+            return b""
+        data += part
+    return bytes(data)
 
 
 def _reach_out() -> None:
