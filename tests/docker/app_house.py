@@ -214,6 +214,6 @@ def program(name: str) -> str:
 
 
 def processes_in(engine: TestEngine, container: str) -> list[psutil.Process]:
-    """Processes of the host that run in a container; with gVisor those of its kernel."""
-    first = psutil.Process(engine.process(container))
-    return [first, *first.children(recursive=True)]
+    """Processes of the host that run in a container; with gVisor those of its kernel. None when it has ended."""
+    pid = engine.process(container)
+    return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)] if pid else []

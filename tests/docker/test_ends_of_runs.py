@@ -63,6 +63,12 @@ def test_what_is_said_last_is_heard_without_a_newline_too(boxes: AppHouse) -> No
     assert boxes.run("import sys; sys.stderr.write('last words')").err == "last words"
 
 
+def test_input_that_comes_before_the_program_reads_is_the_programs(boxes: AppHouse) -> None:
+    run = boxes.start("import os; print(os.read(0, 100).decode(), end='')")
+    run.write(b"early words\n")
+    assert ended(run).out == "early words\n"
+
+
 def test_who_ends_when_told_says_its_last_words(boxes: AppHouse) -> None:
     run = boxes.start(GOOD_END)
     first_line(run)

@@ -38,7 +38,8 @@ time.sleep(600)
 """
 BOMB = """
 import os
-print("begun", flush=True)
+print("ready", flush=True)
+input()
 while True:
     try:
         os.fork()
@@ -123,6 +124,7 @@ def test_a_fork_bomb_holds_up_nobody_and_ends_when_it_is_told(boxes: AppHouse) -
     bomb = boxes.start(BOMB)
     first_line(bomb)
     family = processes_in(boxes.engine, boxes.begun())
+    bomb.write(b"\n")
     boxes.check_others()
     began = time.monotonic()
     bomb.stop(grace=0)
