@@ -35,6 +35,9 @@ class App:
     """What prepares the next container that waits, or did so last."""
     removed: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    wanted: tuple[tuple[str, ...], ...] = ()
+    """Arguments of the runs that are to be begun with the daemon, as they are on the disk; under `writing`."""
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def alive(self) -> list[Run]:

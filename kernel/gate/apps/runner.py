@@ -92,7 +92,7 @@ class Runner:
             raise
         finally:
             self._tidy(app)
-        self._remember(app)
+        await self._remember(app)
         return run
 
     async def _begin(self, app: App, run: Run) -> None:
@@ -178,7 +178,7 @@ class Runner:
             self.spawn(self._stop_one(run, grace))
         for run in alive:
             await self._when_ended(run)
-        self._remember(app)
+        await self._remember(app)
 
     async def _stop_one(self, run: Run, grace: float) -> None:
         container = run.container
@@ -283,17 +283,17 @@ class Runner:
             except Error as error:
                 _log.warning("a container cannot be discarded: %s", error.message)
 
-    def _remember(self, app: App) -> None:
-        """Which runs are to be begun when the daemon is begun again."""
-        wanted = tuple(run.arguments for run in app.alive if run.restart is Restart.ALWAYS and run.sandboxed)
-        if not self._closed and not app.removed:
-            self.spawn(self._write_wanted(app.installed.name, wanted))
-
-    async def _write_wanted(self, app: str, wanted: tuple[tuple[str, ...], ...]) -> None:
-        try:
-            await self.beside(lambda: self._folders.write_wanted(app, wanted))
-        except Error as error:
-            _log.error("%s will not be begun with the daemon: %s", app, error.message)
+    async def _remember(self, app: App) -> None:
+        """Keep which runs are to be begun with the daemon, before it is said that they run, or do not any more."""
+        async with app.writing:
+            wanted = tuple(run.arguments for run in app.alive if run.restart is Restart.ALWAYS and run.sandboxed)
+            if wanted == app.wanted or self._closed or app.removed:
+                return
+            try:
+                await self.beside(lambda: self._folders.write_wanted(app.installed.name, wanted))
+                app.wanted = wanted
+            except Error as error:
+                _log.error("%s will not be begun with the daemon: %s", app.installed.name, error.message)
 
     # --- the daemon's begin and end
 
@@ -314,7 +314,8 @@ class Runner:
         await self._discard(True, [one.container for one in left])
         for app in self._house:
             self.warm_up(app)
-            for arguments in await self.beside(partial(self._folders.read_wanted, app.installed.name)):
+            app.wanted = await self.beside(partial(self._folders.read_wanted, app.installed.name))
+            for arguments in app.wanted:
                 self.spawn(self._run_again(app, arguments))
 
     async def _run_again(self, app: App, arguments: tuple[str, ...]) -> None:
