@@ -1,4 +1,4 @@
-"""The way out of a container: the hosts that a manifest names, through a proxy that common clients find, and no others."""
+"""The way out of a container: hosts that a manifest names, through a proxy that common clients find, and no others."""
 
 from __future__ import annotations
 
