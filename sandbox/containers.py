@@ -149,7 +149,7 @@ class Containers:
         url = f"{client.base_url}/v{client.api_version}/containers/{container}/logs"
         with said_plainly("the output"):
             answer = client.get(url, params=asked, stream=True, timeout=None)
-            if answer.status_code == requests.codes.not_found:
+            if answer.status_code in (requests.codes.not_found, requests.codes.conflict):
                 answer.close()
                 raise abi.NotFound("what this container said is gone")
             answer.raise_for_status()
