@@ -5,8 +5,10 @@ It does not know llmos. `.ci/engine` starts one, and makes a base image, where t
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 
 import docker
@@ -63,12 +65,22 @@ class TestEngine:
 
 def find_engine() -> TestEngine:
     """The engine that `DOCKER_HOST` names or that answers at the usual place. Raises `MissingEngineError`."""
+    with warnings.catch_warnings():
+        # Where nothing answers the library leaves its socket to the garbage collector, which would complain of that.
+        warnings.simplefilter("ignore", ResourceWarning)
+        found = _answering()
+        gc.collect()
+    if isinstance(found, str):
+        raise MissingEngineError(f"no container engine answers: {found}")
+    return TestEngine(found, _base(found), frozenset(found.info()["Runtimes"]))
+
+
+def _answering() -> docker.APIClient | str:
+    """A client of the engine, or why there is none."""
     try:
-        client = docker.APIClient(version="auto", timeout=60, **kwargs_from_env())
-        info = client.info()
+        return docker.APIClient(version="auto", timeout=60, **kwargs_from_env())
     except (DockerException, requests.RequestException, OSError) as error:
-        raise MissingEngineError(f"no container engine answers: {error}") from None
-    return TestEngine(client, _base(client), frozenset(info["Runtimes"]))
+        return str(error)
 
 
 def _base(client: docker.APIClient) -> str:
